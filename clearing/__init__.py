@@ -1,0 +1,1 @@
+"""The core of the clearing house: its model, rules, ledger, log and store."""

@@ -1,0 +1,186 @@
+"""The one table of what a message may hold: sizes, patterns and ranges, and the checks for them.
+
+They stand in code, not in the proto: an old log must validate for ever exactly as it did, whatever a validation library becomes
+(docs/decisions: validation).
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from decimal import Decimal
+from typing import NoReturn
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from clearing.errors import ErrorReason, Rejection
+from clearing.model import (
+    MICROSECONDS_PER_SECOND,
+    POINTS_PER_TRANSACTION_MAX,
+    POOL,
+    CardToken,
+    Instant,
+    KeyId,
+    MerchantId,
+    Points,
+    Reference,
+    StoreId,
+    WindowId,
+)
+
+PAYLOAD_BYTES_MAX = 49_152
+TRANSACTIONS_MAX = 500
+SIGNATURES_MAX = 8
+EXPIRE_CARDS_MAX = 500
+PURCHASE_AMOUNT_MINOR_MAX = 10**12
+PAYMENT_AMOUNT_MINOR_MAX = 10**18
+PRICE_MAX = Decimal(1_000_000)
+OPERATOR_KEYS_MAX = 4
+
+_REFERENCE = re.compile(r"[!-~]{1,64}")
+_CARD_TOKEN = re.compile(r"card_[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_KEY_ID = re.compile(r"[0-9a-f]{32}")
+_UNIT = re.compile(r"[A-Z]{3,8}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_WINDOW = re.compile(r"[12][0-9]{3}-(0[1-9]|1[0-2])")
+_DATE = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
+_PRICE = re.compile(r"(0|[1-9][0-9]{0,6})(\.[0-9]{1,8})?")
+_BANK_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,35}")
+_SECONDS_MAX = 4_102_444_800  # 2100-01-01: nothing real lies beyond, and every date computed from it exists.
+
+
+def invalid(field: str, message: str, reason: ErrorReason = ErrorReason.INVALID_FIELD) -> NoReturn:
+    """Refuse the payload because of this field."""
+    raise Rejection(reason, f"{field}: {message}", field=field)
+
+
+def reference(text: str, field: str) -> Reference:
+    """1 to 64 printable ASCII characters without spaces."""
+    if not _REFERENCE.fullmatch(text):
+        invalid(field, "must be 1 to 64 printable ASCII characters without spaces")
+    return Reference(text)
+
+
+def card_token(text: str, field: str) -> CardToken:
+    """``card_`` and 26 Crockford base32 characters in capitals that hold 128 bits."""
+    if not _CARD_TOKEN.fullmatch(text):
+        # The value is not repeated: it may be somebody's phone or card number.
+        invalid(
+            field,
+            'must be "card_" and 26 Crockford base32 characters of 128 random bits; never a phone, name or card number',
+            ErrorReason.MALFORMED_CARD_TOKEN,
+        )
+    return CardToken(text)
+
+
+def slug(text: str, field: str) -> str:
+    """1 to 32 of a-z, 0-9 and hyphens, beginning with a letter or digit."""
+    if not _SLUG.fullmatch(text):
+        invalid(field, "must be 1 to 32 of a-z, 0-9 and hyphens, beginning with a letter or digit")
+    return text
+
+
+def merchant(text: str, field: str) -> MerchantId:
+    """A slug that is not the pool's."""
+    if text == POOL:
+        invalid(field, f'"{POOL}" is the settlement pool; name the merchant otherwise')
+    return MerchantId(slug(text, field))
+
+
+def participant(text: str, field: str) -> MerchantId:
+    """A merchant or the pool."""
+    return MerchantId(slug(text, field))
+
+
+def store(text: str, field: str) -> StoreId:
+    """A slug."""
+    return StoreId(slug(text, field))
+
+
+def key_id(text: str, field: str) -> KeyId:
+    """32 lower-case hexadecimal characters."""
+    if not _KEY_ID.fullmatch(text):
+        invalid(field, "must be a keyid: 32 lower-case hexadecimal characters")
+    return KeyId(text)
+
+
+def points(number: int, field: str) -> Points:
+    """1 to the most one transaction moves."""
+    if not 1 <= number <= POINTS_PER_TRANSACTION_MAX:
+        invalid(field, f"must be 1 to {POINTS_PER_TRANSACTION_MAX:,} points", ErrorReason.POINTS_OUT_OF_RANGE)
+    return Points(number)
+
+
+def whole_number(number: int, least: int, most: int, field: str) -> int:
+    """A number within the bounds, both included."""
+    if not least <= number <= most:
+        invalid(field, f"must be {least:,} to {most:,}")
+    return number
+
+
+def instant(timestamp: Timestamp, field: str) -> Instant:
+    """A time from 1970 to 2099, cut to the microsecond."""
+    seconds, nanos = timestamp.seconds, timestamp.nanos
+    if not (0 < seconds < _SECONDS_MAX and 0 <= nanos < 1_000_000_000):
+        invalid(field, "must be a time between 1970 and 2100")
+    return Instant(seconds * MICROSECONDS_PER_SECOND + nanos // 1000)
+
+
+def unit(text: str, field: str) -> str:
+    """3 to 8 capital letters."""
+    if not _UNIT.fullmatch(text):
+        invalid(field, "must be 3 to 8 capital letters, such as PTS")
+    return text
+
+
+def currency(text: str, field: str) -> str:
+    """The form of an ISO 4217 code."""
+    if not _CURRENCY.fullmatch(text):
+        invalid(field, "must be an ISO 4217 code of three capital letters, such as EUR")
+    return text
+
+
+def window(text: str, field: str) -> WindowId:
+    """YYYY-MM."""
+    if not _WINDOW.fullmatch(text):
+        invalid(field, "must be a month as YYYY-MM")
+    return WindowId(text)
+
+
+def date(text: str, field: str) -> datetime.date:
+    """YYYY-MM-DD of a day that exists."""
+    if _DATE.fullmatch(text):
+        try:
+            return datetime.date.fromisoformat(text)
+        except ValueError:
+            pass
+    invalid(field, "must be a day as YYYY-MM-DD")
+
+
+def price(text: str, field: str) -> Decimal:
+    """Major units a point: 0 to 1,000,000 with at most 8 decimals, exactly as written."""
+    if not _PRICE.fullmatch(text) or Decimal(text) > PRICE_MAX:
+        invalid(field, "must be a price of 0 to 1000000 in major units with at most 8 decimals, such as 0.0100")
+    return Decimal(text)
+
+
+def legal_name(text: str, field: str) -> str:
+    """1 to 80 printable characters without surrounding blanks."""
+    if not 1 <= len(text) <= 80 or not text.isprintable() or text != text.strip():
+        invalid(field, "must be 1 to 80 printable characters without blanks around them")
+    return text
+
+
+def bank_reference(text: str, field: str) -> str:
+    """1 to 35 letters, digits and hyphens: the length of an ISO 20022 end-to-end identification."""
+    if not _BANK_REFERENCE.fullmatch(text):
+        invalid(field, "must be 1 to 35 of A-Z, a-z, 0-9 and hyphens")
+    return text
+
+
+def exact_bytes(value: bytes, length: int, field: str) -> bytes:
+    """So many bytes."""
+    if len(value) != length:
+        invalid(field, f"must be {length} bytes")
+    return value

@@ -1,0 +1,126 @@
+"""Entries of the log: the leaf's exact bytes, and the values in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from clearing.errors import ClearingError
+from clearing.model import (
+    MICROSECONDS_PER_SECOND,
+    EntryIndex,
+    Instant,
+    InstructionResult,
+    Outcome,
+    Points,
+    TransactionResult,
+    WindowRange,
+)
+from clearing.v1 import entry_pb2
+from clearing.v1.envelope_pb2 import Envelope
+
+ENTRY_BYTES_MAX = 65_535
+"""C2SP tlog-tiles: an entry bundle gives each entry a length of two bytes."""
+
+
+class EntryError(ClearingError):
+    """Bytes of the log that are not an entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One leaf of the log. It has either transaction results or an instruction result."""
+
+    envelope: Envelope
+    accepted_at: Instant
+    transaction_results: tuple[TransactionResult, ...]
+    instruction_result: InstructionResult | None
+
+
+def timestamp_of(instant: Instant) -> Timestamp:
+    """The protobuf form of an instant."""
+    seconds, microseconds = divmod(instant, MICROSECONDS_PER_SECOND)
+    return Timestamp(seconds=seconds, nanos=microseconds * 1000)
+
+
+def instant_of(timestamp: Timestamp) -> Instant:
+    """The instant of a timestamp, cut to the microsecond."""
+    return Instant(timestamp.seconds * MICROSECONDS_PER_SECOND + timestamp.nanos // 1000)
+
+
+def encode_presentment_entry(envelope: Envelope, accepted_at: Instant, results: Sequence[TransactionResult]) -> bytes:
+    """The leaf of a decided presentment."""
+    messages = []
+    for result in results:
+        message = entry_pb2.TransactionResult(
+            outcome=int(result.outcome),  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
+            points=result.points,
+            points_available=result.points_available,
+            points_owed=result.points_owed,
+        )
+        if result.original_index is not None:
+            message.original_index = result.original_index
+        messages.append(message)
+    entry = entry_pb2.Entry(
+        envelope=envelope, accepted_at=timestamp_of(accepted_at), transaction_results=messages
+    )
+    return _serialise(entry)
+
+
+def encode_instruction_entry(envelope: Envelope, accepted_at: Instant, result: InstructionResult) -> bytes:
+    """The leaf of a decided instruction."""
+    message = entry_pb2.InstructionResult(
+        outcome=int(result.outcome),  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
+        points_expired=result.points_expired,
+    )
+    if result.window_range is not None:
+        message.window_range.first_index = result.window_range.first_index
+        message.window_range.end_index = result.window_range.end_index
+    return _serialise(
+        entry_pb2.Entry(envelope=envelope, accepted_at=timestamp_of(accepted_at), instruction_result=message)
+    )
+
+
+def _serialise(entry: entry_pb2.Entry) -> bytes:
+    leaf = entry.SerializeToString(deterministic=True)
+    assert len(leaf) <= ENTRY_BYTES_MAX, "the bounds on payload, signatures and points keep entries below this"
+    return leaf
+
+
+def decode_entry(leaf: bytes) -> Entry:
+    """The values in a leaf. Raises ``EntryError`` where the bytes are no entry."""
+    try:
+        message = entry_pb2.Entry.FromString(leaf)
+        return Entry(
+            envelope=message.envelope,
+            accepted_at=instant_of(message.accepted_at),
+            transaction_results=tuple(_transaction_result(result) for result in message.transaction_results),
+            instruction_result=(
+                _instruction_result(message.instruction_result) if message.HasField("instruction_result") else None
+            ),
+        )
+    except (DecodeError, ValueError) as error:
+        raise EntryError(f"not an entry of a clearing log: {error}") from None
+
+
+def _transaction_result(message: entry_pb2.TransactionResult) -> TransactionResult:
+    original_index = EntryIndex(message.original_index) if message.HasField("original_index") else None
+    return TransactionResult(
+        Outcome(message.outcome),
+        Points(message.points),
+        Points(message.points_available),
+        Points(message.points_owed),
+        original_index,
+    )
+
+
+def _instruction_result(message: entry_pb2.InstructionResult) -> InstructionResult:
+    window_range = None
+    if message.HasField("window_range"):
+        window_range = WindowRange(
+            EntryIndex(message.window_range.first_index), EntryIndex(message.window_range.end_index)
+        )
+    return InstructionResult(Outcome(message.outcome), window_range, Points(message.points_expired))

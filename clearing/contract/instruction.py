@@ -1,0 +1,258 @@
+"""From an instruction's bytes to its value, checked against the bounds."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeVar
+from zoneinfo import ZoneInfoNotFoundError
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from clearing.contract import bounds
+from clearing.contract.decoding import content_digest, parse_strictly
+from clearing.log.note import NoteError, parse_verifier
+from clearing.model import (
+    Action,
+    AdmitMerchant,
+    ApproveSettlement,
+    ClockKind,
+    CloseWindow,
+    CreateAlliance,
+    ExpireLots,
+    Instant,
+    Instruction,
+    OpenStore,
+    Payment,
+    ProposeSettlement,
+    RecordPayment,
+    RegisterKey,
+    RevokeKey,
+    Role,
+    SetTerms,
+    SettlementMethod,
+)
+from clearing.rules import RULES_VERSION
+from clearing.rules.calendar import zone_of
+from clearing.v1 import instruction_pb2
+
+PAYLOAD_TYPE = "application/vnd.clearing.instruction.v1+protobuf"
+
+EnumT = TypeVar("EnumT", bound=IntEnum)
+
+
+def decode_instruction(payload: bytes) -> Instruction:
+    """The instruction in these bytes. Raises ``Rejection`` naming what is wrong and the field."""
+    message = parse_strictly(instruction_pb2.Instruction(), payload)
+    issued_at = bounds.instant(message.issued_at, "issued_at")
+    action = _action(message)
+    # Signed again at another time it is still the same instruction.
+    message.ClearField("issued_at")
+    return Instruction(
+        origin=message.origin,
+        issued_at=issued_at,
+        reference=bounds.reference(message.reference, "reference"),
+        action=action,
+        content_digest=content_digest(message),
+    )
+
+
+def _action(message: instruction_pb2.Instruction) -> Action:
+    match message.WhichOneof("action"):
+        case "create_alliance":
+            return _create_alliance(message.create_alliance, message.origin)
+        case "admit_merchant":
+            admit = message.admit_merchant
+            return AdmitMerchant(
+                bounds.merchant(admit.merchant, "admit_merchant.merchant"),
+                bounds.legal_name(admit.legal_name, "admit_merchant.legal_name"),
+            )
+        case "open_store":
+            return OpenStore(
+                bounds.merchant(message.open_store.merchant, "open_store.merchant"),
+                bounds.store(message.open_store.store, "open_store.store"),
+            )
+        case "register_key":
+            return _register_key(message.register_key, "register_key")
+        case "revoke_key":
+            revoke = message.revoke_key
+            return RevokeKey(
+                bounds.key_id(revoke.keyid, "revoke_key.keyid"),
+                _optional_instant(revoke, "effective_at", "revoke_key"),
+                _optional_instant(revoke, "compromised_since", "revoke_key"),
+            )
+        case "set_terms":
+            return _set_terms(message.set_terms)
+        case "close_window":
+            return CloseWindow(bounds.window(message.close_window.window, "close_window.window"))
+        case "propose_settlement":
+            return decode_proposal(message.propose_settlement)
+        case "approve_settlement":
+            approve = message.approve_settlement
+            return ApproveSettlement(
+                bounds.window(approve.window, "approve_settlement.window"),
+                bounds.exact_bytes(
+                    approve.alliance_statement_digest, 32, "approve_settlement.alliance_statement_digest"
+                ),
+            )
+        case "record_payment":
+            record = message.record_payment
+            return RecordPayment(
+                bounds.window(record.window, "record_payment.window"),
+                _payment(record.payment, "record_payment.payment"),
+                bounds.date(record.paid_on, "record_payment.paid_on"),
+                bounds.bank_reference(record.bank_reference, "record_payment.bank_reference"),
+            )
+        case "expire_lots":
+            return _expire_lots(message.expire_lots)
+        case None:
+            bounds.invalid("action", "must be one of the actions the contract names")
+
+
+def _create_alliance(message: instruction_pb2.CreateAlliance, origin: str) -> CreateAlliance:
+    path = "create_alliance"
+    try:
+        zone_of(message.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        bounds.invalid(f"{path}.time_zone", "must be an IANA time zone, such as Europe/Berlin")
+    try:
+        if parse_verifier(message.log_verifier).name != origin:
+            bounds.invalid(f"{path}.log_verifier", "must carry the alliance's origin as its name")
+    except NoteError as error:
+        bounds.invalid(f"{path}.log_verifier", str(error))
+    operator_keys = tuple(
+        _register_key(key, f"{path}.operator_keys[{position}]") for position, key in enumerate(message.operator_keys)
+    )
+    people_needed = 2 if message.four_eyes else 1
+    if len(operator_keys) > bounds.OPERATOR_KEYS_MAX or len({key.holder for key in operator_keys}) < people_needed:
+        bounds.invalid(
+            f"{path}.operator_keys",
+            f"must be at most {bounds.OPERATOR_KEYS_MAX} keys of at least {people_needed} holder(s)",
+        )
+    if len({key.public_key for key in operator_keys}) < len(operator_keys):
+        bounds.invalid(f"{path}.operator_keys", "must be different keys")
+    if any(key.role is not Role.OPERATOR for key in operator_keys):
+        bounds.invalid(f"{path}.operator_keys", "must have the role of operator")
+    return CreateAlliance(
+        unit=bounds.unit(message.unit, f"{path}.unit"),
+        currency=bounds.currency(message.currency, f"{path}.currency"),
+        currency_decimals=bounds.whole_number(message.currency_decimals, 0, 4, f"{path}.currency_decimals"),
+        time_zone=message.time_zone,
+        settlement_method=_enum(SettlementMethod, message.settlement_method, f"{path}.settlement_method"),
+        clock=_enum(ClockKind, message.clock, f"{path}.clock"),
+        log_verifier=message.log_verifier,
+        operator_keys=operator_keys,
+        four_eyes=message.four_eyes,
+        lot_lifetime_months=bounds.whole_number(message.lot_lifetime_months, 1, 120, f"{path}.lot_lifetime_months"),
+        late_presentment_days=bounds.whole_number(
+            message.late_presentment_days, 1, 366, f"{path}.late_presentment_days"
+        ),
+        issuance_price=bounds.price(message.issuance_price, f"{path}.issuance_price"),
+        redemption_price=bounds.price(message.redemption_price, f"{path}.redemption_price"),
+        rules_version=bounds.whole_number(
+            message.rules_version, RULES_VERSION, RULES_VERSION, f"{path}.rules_version"
+        ),
+    )
+
+
+def _register_key(message: instruction_pb2.RegisterKey, path: str) -> RegisterKey:
+    role = _enum(Role, message.role, f"{path}.role")
+    if role is Role.MERCHANT:
+        merchant = bounds.merchant(message.merchant, f"{path}.merchant")
+    elif message.merchant:
+        bounds.invalid(f"{path}.merchant", "must be empty unless the role is merchant")
+    else:
+        merchant = None
+    valid_from = _optional_instant(message, "valid_from", path)
+    valid_until = _optional_instant(message, "valid_until", path)
+    if valid_from is not None and valid_until is not None and valid_until <= valid_from:
+        bounds.invalid(f"{path}.valid_until", "must lie after valid_from")
+    return RegisterKey(
+        public_key=bounds.exact_bytes(message.public_key, 32, f"{path}.public_key"),
+        role=role,
+        merchant=merchant,
+        holder=bounds.slug(message.holder, f"{path}.holder"),
+        valid_from=valid_from,
+        valid_until=valid_until,
+    )
+
+
+def _set_terms(message: instruction_pb2.SetTerms) -> SetTerms:
+    path = "set_terms"
+    merchant = bounds.merchant(message.merchant, f"{path}.merchant") if message.merchant else None
+    counterparty = bounds.merchant(message.counterparty, f"{path}.counterparty") if message.counterparty else None
+    issuance_price = None
+    if counterparty is None:
+        issuance_price = bounds.price(message.issuance_price, f"{path}.issuance_price")
+    elif merchant is None or merchant == counterparty:
+        bounds.invalid(f"{path}.counterparty", "must stand beside another merchant, the issuer")
+    elif message.issuance_price:
+        bounds.invalid(f"{path}.issuance_price", "must be empty for a pair")
+    return SetTerms(
+        merchant=merchant,
+        counterparty=counterparty,
+        effective_from=bounds.date(message.effective_from, f"{path}.effective_from"),
+        issuance_price=issuance_price,
+        redemption_price=bounds.price(message.redemption_price, f"{path}.redemption_price"),
+    )
+
+
+def decode_proposal(message: instruction_pb2.ProposeSettlement) -> ProposeSettlement:
+    """The proposal in this message. Raises ``Rejection`` naming what is wrong and the field."""
+    path = "propose_settlement"
+    payments = tuple(
+        _payment(payment, f"{path}.payments[{position}]") for position, payment in enumerate(message.payments)
+    )
+    if len(set(payments)) < len(payments):
+        bounds.invalid(f"{path}.payments", "must each stand once")
+    return ProposeSettlement(
+        window=bounds.window(message.window, f"{path}.window"),
+        alliance_statement_digest=bounds.exact_bytes(
+            message.alliance_statement_digest, 32, f"{path}.alliance_statement_digest"
+        ),
+        statement_digests=tuple(
+            (
+                bounds.merchant(statement.merchant, f"{path}.statement_digests[{position}].merchant"),
+                bounds.exact_bytes(statement.digest, 32, f"{path}.statement_digests[{position}].digest"),
+            )
+            for position, statement in enumerate(message.statement_digests)
+        ),
+        payments=payments,
+    )
+
+
+def _payment(message: instruction_pb2.Payment, path: str) -> Payment:
+    payer = bounds.participant(message.payer, f"{path}.payer")
+    payee = bounds.participant(message.payee, f"{path}.payee")
+    if payer == payee:
+        bounds.invalid(f"{path}.payee", "must be another than the payer")
+    amount_minor = bounds.whole_number(
+        message.amount_minor, 1, bounds.PAYMENT_AMOUNT_MINOR_MAX, f"{path}.amount_minor"
+    )
+    return Payment(payer, payee, amount_minor)
+
+
+def _expire_lots(message: instruction_pb2.ExpireLots) -> ExpireLots:
+    path = "expire_lots.card_tokens"
+    bounds.whole_number(len(message.card_tokens), 1, bounds.EXPIRE_CARDS_MAX, path)
+    cards = tuple(
+        bounds.card_token(token, f"{path}[{position}]") for position, token in enumerate(message.card_tokens)
+    )
+    if len(set(cards)) < len(cards):
+        bounds.invalid(path, "must each stand once")
+    return ExpireLots(cards)
+
+
+def _optional_instant(
+    message: instruction_pb2.RegisterKey | instruction_pb2.RevokeKey, name: str, path: str
+) -> Instant | None:
+    if not message.HasField(name):  # type: ignore[arg-type]  # the stubs know each message's own field names only
+        return None
+    timestamp: Timestamp = getattr(message, name)
+    return bounds.instant(timestamp, f"{path}.{name}")
+
+
+def _enum(kind: type[EnumT], number: int, field: str) -> EnumT:
+    try:
+        return kind(number)
+    except ValueError:
+        bounds.invalid(field, "must be one of " + ", ".join(member.name.lower() for member in kind))

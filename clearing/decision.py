@@ -1,0 +1,85 @@
+"""Deciding one authenticated message: authority, rules, leaf. What the writer and the auditor's replay do alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from clearing.authentication import SignedInstruction, SignedMessage, SignedPresentment
+from clearing.contract.entry import encode_instruction_entry, encode_presentment_entry
+from clearing.model import EntryIndex, Instant
+from clearing.rules.authority import authorise_instruction, authorise_presentment
+from clearing.rules.directory import Directory
+from clearing.rules.instruction import InstructionDecision, decide_founding, decide_instruction
+from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
+from clearing.rules.presentment import AlreadyDecided, decide_presentment
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedEntry:
+    """A new leaf of the log, and what it changes."""
+
+    index: EntryIndex
+    accepted_at: Instant
+    leaf: bytes
+    message: SignedMessage
+    directory: Directory
+    """The directory after it."""
+    changes: LedgerChanges
+    recorded_instruction: RecordedInstruction | None = None
+    """Of an instruction under a reference that was not used before."""
+
+
+def decide_message(
+    directory: Directory, ledger: Ledger, message: SignedMessage, accepted_at: Instant, index: EntryIndex
+) -> DecidedEntry | AlreadyDecided:
+    """Decide the message as entry ``index``. Changes nothing; ``fold`` does.
+
+    Raises ``Rejection`` if its signers may not do this at ``accepted_at``.
+    """
+    match message:
+        case SignedPresentment(envelope, presentment, signers):
+            authorise_presentment(directory, presentment, signers, accepted_at)
+            decided = decide_presentment(directory, ledger, presentment, accepted_at, index)
+            if isinstance(decided, AlreadyDecided):
+                return decided
+            leaf = encode_presentment_entry(envelope, accepted_at, decided.results)
+            return DecidedEntry(
+                index, accepted_at, leaf, message, directory.with_entry(index, accepted_at), decided.changes
+            )
+        case SignedInstruction(_, instruction, signers):
+            authorise_instruction(directory, instruction, signers, accepted_at)
+            outcome = decide_instruction(directory, ledger, instruction, accepted_at, index)
+            if isinstance(outcome, AlreadyDecided):
+                return outcome
+            is_new = instruction.reference not in ledger.instructions
+            return _instruction_entry(message, outcome, accepted_at, index, is_new)
+    assert_never(message)
+
+
+def decide_founding_message(message: SignedInstruction, accepted_at: Instant) -> DecidedEntry:
+    """Decide the log's first entry."""
+    decision = decide_founding(message.instruction, accepted_at)
+    return _instruction_entry(message, decision, accepted_at, EntryIndex(0), is_new=True)
+
+
+def _instruction_entry(
+    message: SignedInstruction, decision: InstructionDecision, accepted_at: Instant, index: EntryIndex, is_new: bool
+) -> DecidedEntry:
+    return DecidedEntry(
+        index,
+        accepted_at,
+        encode_instruction_entry(message.envelope, accepted_at, decision.result),
+        message,
+        decision.directory.with_entry(index, accepted_at),
+        decision.changes,
+        RecordedInstruction(index, message.instruction.content_digest) if is_new else None,
+    )
+
+
+def fold(ledger: Ledger, entry: DecidedEntry) -> None:
+    """Make the entry's changes the ledger that the next decision sees."""
+    ledger.apply(entry.changes)
+    if entry.recorded_instruction is not None:
+        assert isinstance(entry.message, SignedInstruction)
+        ledger.instructions[entry.message.instruction.reference] = entry.recorded_instruction

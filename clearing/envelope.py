@@ -1,0 +1,87 @@
+"""DSSE 1.0 envelopes: what exactly is signed, and checking who signed (design: contract)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from clearing.contract.bounds import PAYLOAD_BYTES_MAX, SIGNATURES_MAX
+from clearing.errors import ErrorReason, Rejection
+from clearing.keys import SIGNATURE_BYTES, PrivateKey, signature_holds
+from clearing.model import KeyId
+from clearing.v1.envelope_pb2 import Envelope, Signature
+
+
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """The signed bytes: ``"DSSEv1" SP len(type) SP type SP len(body) SP body`` (DSSE protocol, signature definition)."""
+    type_bytes = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(type_bytes), type_bytes, len(payload), payload)
+
+
+def sign_envelope(payload: bytes, payload_type: str, signers: Iterable[PrivateKey]) -> Envelope:
+    """An envelope of this payload with each signer's signature."""
+    signed = pre_authentication_encoding(payload_type, payload)
+    signatures = [Signature(sig=signer.sign(signed), keyid=signer.key_id) for signer in signers]
+    return Envelope(payload=payload, payload_type=payload_type, signatures=signatures)
+
+
+def add_signature(envelope: Envelope, signer: PrivateKey) -> None:
+    """Sign an envelope that others signed already."""
+    signed = pre_authentication_encoding(envelope.payload_type, envelope.payload)
+    envelope.signatures.append(Signature(sig=signer.sign(signed), keyid=signer.key_id))
+
+
+def check_shape(envelope: Envelope, payload_type: str) -> None:
+    """Refuse with a ``Rejection`` an envelope that cannot be what it should be, before any signature is looked at."""
+    if envelope.payload_type != payload_type:
+        raise Rejection(
+            ErrorReason.PAYLOAD_TYPE_MISMATCH,
+            f"this call takes envelopes of the payload type {payload_type!r}",
+            field="payload_type",
+        )
+    if not envelope.payload:
+        raise Rejection(ErrorReason.MALFORMED_ENVELOPE, "the envelope has no payload", field="payload")
+    if len(envelope.payload) > PAYLOAD_BYTES_MAX:
+        raise Rejection(
+            ErrorReason.PAYLOAD_TOO_LARGE,
+            f"the payload has {len(envelope.payload):,} bytes, and {PAYLOAD_BYTES_MAX:,} is the most; split it",
+            field="payload",
+        )
+    if not 1 <= len(envelope.signatures) <= SIGNATURES_MAX:
+        raise Rejection(
+            ErrorReason.MALFORMED_ENVELOPE, f"the envelope needs 1 to {SIGNATURES_MAX} signatures", field="signatures"
+        )
+    key_ids = [signature.keyid for signature in envelope.signatures]
+    if len(set(key_ids)) < len(key_ids):
+        raise Rejection(ErrorReason.MALFORMED_ENVELOPE, "a key signed the envelope twice", field="signatures")
+
+
+def signers_among(
+    envelope: Envelope, public_key_of: Callable[[KeyId], bytes | None]
+) -> tuple[tuple[KeyId, ...], tuple[Signature, ...]]:
+    """The keys known to ``public_key_of`` that signed, and the signatures by keys it does not know.
+
+    Raises ``Rejection`` with BAD_SIGNATURE if a known key's signature does not hold over the exact bytes.
+    """
+    signed = pre_authentication_encoding(envelope.payload_type, envelope.payload)
+    known: list[KeyId] = []
+    unknown: list[Signature] = []
+    for signature in envelope.signatures:
+        key_id = KeyId(signature.keyid)
+        public_key = public_key_of(key_id)
+        if public_key is None:
+            unknown.append(signature)
+            continue
+        require_signature(public_key, signed, signature)
+        known.append(key_id)
+    return tuple(known), tuple(unknown)
+
+
+def require_signature(public_key: bytes, signed: bytes, signature: Signature) -> None:
+    """Refuse with BAD_SIGNATURE unless this is the key's signature over the bytes."""
+    if len(signature.sig) != SIGNATURE_BYTES or not signature_holds(public_key, signed, signature.sig):
+        raise Rejection(
+            ErrorReason.BAD_SIGNATURE,
+            f"the signature of key {signature.keyid[:32]!r} is not that key's over these bytes; sign "
+            '"DSSEv1", type and payload exactly as sent (docs/protocol.md)',
+            field="signatures",
+        )

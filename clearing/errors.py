@@ -1,0 +1,54 @@
+"""Every error this project raises on purpose, and the named reasons for which a call is turned away."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ClearingError(Exception):
+    """Something a user, an operator or a merchant system can act on; its text says what and how."""
+
+
+class ErrorReason(IntEnum):
+    """Why a call never reached a decision; numbers and meanings as in ``clearing.v1.ErrorReason``."""
+
+    MALFORMED_ENVELOPE = 1
+    PAYLOAD_TYPE_MISMATCH = 2
+    PAYLOAD_TOO_LARGE = 3
+    MALFORMED_PAYLOAD = 4
+    UNKNOWN_FIELDS = 5
+    EMPTY_PRESENTMENT = 6
+    INVALID_FIELD = 7
+    MALFORMED_CARD_TOKEN = 8
+    POINTS_OUT_OF_RANGE = 9
+    CALL_SIZE = 10
+    BAD_SIGNATURE = 11
+    UNKNOWN_KEY = 12
+    KEY_NOT_YET_VALID = 13
+    KEY_EXPIRED = 14
+    KEY_REVOKED = 15
+    WRONG_ORIGIN = 16
+    MERCHANT_MISMATCH = 17
+    ROLE_NOT_ALLOWED = 18
+    SECOND_SIGNATURE_REQUIRED = 19
+    MISSING_PROOF_OF_POSSESSION = 20
+    CLOCK_SKEW = 21
+    BAD_TOKEN = 22
+    TOKEN_EXPIRED = 23
+    NOT_FOUND = 24
+    POOL_FULL = 25
+    FENCED = 26
+    DATABASE_UNAVAILABLE = 27
+    SHUTTING_DOWN = 28
+    INTERNAL = 29
+
+
+class Rejection(ClearingError):
+    """A message or call that never reached a decision: nothing was recorded."""
+
+    def __init__(self, reason: ErrorReason, message: str, *, field: str | None = None) -> None:
+        """``field`` is the path of the offending field in the payload, such as ``transactions[3].card_token``."""
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.field = field

@@ -1,0 +1,1 @@
+"""Storage of the ledger and the log: PostgreSQL, embedded by default."""
