@@ -1,0 +1,124 @@
+"""Who may sign what: keys valid at an entry's time, roles, and four eyes."""
+
+from __future__ import annotations
+
+from clearing.errors import ErrorReason, Rejection
+from clearing.model import (
+    Action,
+    AdmitMerchant,
+    ApproveSettlement,
+    CloseWindow,
+    CreateAlliance,
+    ExpireLots,
+    Instant,
+    Instruction,
+    KeyId,
+    OpenStore,
+    Presentment,
+    ProposeSettlement,
+    RecordPayment,
+    RegisterKey,
+    RevokeKey,
+    Role,
+    SetTerms,
+)
+from clearing.rules.calendar import moment_of
+from clearing.rules.directory import Directory, Key
+
+_OPERATOR = frozenset({Role.OPERATOR})
+_OPERATOR_OR_FINANCE = frozenset({Role.OPERATOR, Role.FINANCE})
+
+ROLES_ALLOWED: dict[type[Action], frozenset[Role]] = {
+    CreateAlliance: _OPERATOR,
+    AdmitMerchant: _OPERATOR,
+    OpenStore: _OPERATOR,
+    RegisterKey: _OPERATOR,
+    RevokeKey: _OPERATOR,
+    SetTerms: _OPERATOR,
+    ExpireLots: _OPERATOR,
+    CloseWindow: _OPERATOR_OR_FINANCE,
+    ProposeSettlement: _OPERATOR_OR_FINANCE,
+    ApproveSettlement: _OPERATOR_OR_FINANCE,
+    RecordPayment: _OPERATOR_OR_FINANCE,
+}
+"""Which roles may sign an action."""
+
+FOUR_EYES: frozenset[type[Action]] = frozenset({AdmitMerchant, RegisterKey, RevokeKey, SetTerms, ApproveSettlement})
+"""Actions that take two people's signatures where the alliance asks for four eyes."""
+
+
+def require_valid_key(directory: Directory, key_id: KeyId, at: Instant) -> Key:
+    """The key of this keyid, valid at ``at``.
+
+    Raises ``Rejection`` with UNKNOWN_KEY, KEY_NOT_YET_VALID, KEY_EXPIRED or KEY_REVOKED.
+    """
+    key = directory.keys.get(key_id)
+    if key is None:
+        raise Rejection(
+            ErrorReason.UNKNOWN_KEY, f"no key {key_id} is registered; have the operator register it, or sign with another"
+        )
+    if key.revoked_at is not None and at >= key.revoked_at:
+        raise Rejection(
+            ErrorReason.KEY_REVOKED, f"key {key_id} is revoked since {moment_of(key.revoked_at)}; sign with another key"
+        )
+    if at < key.valid_from:
+        raise Rejection(ErrorReason.KEY_NOT_YET_VALID, f"key {key_id} is valid from {moment_of(key.valid_from)} on")
+    valid_until = key.registration.valid_until
+    if valid_until is not None and at >= valid_until:
+        raise Rejection(
+            ErrorReason.KEY_EXPIRED, f"key {key_id} was valid until {moment_of(valid_until)}; register a new key"
+        )
+    return key
+
+
+def authorise_presentment(
+    directory: Directory, presentment: Presentment, signers: tuple[KeyId, ...], at: Instant
+) -> None:
+    """Refuse with a ``Rejection`` unless every signer is a key of the merchant named, valid at ``at``."""
+    _require_origin(directory, presentment.origin)
+    for key_id in signers:
+        registration = require_valid_key(directory, key_id, at).registration
+        if registration.role is not Role.MERCHANT:
+            raise Rejection(
+                ErrorReason.ROLE_NOT_ALLOWED, f"key {key_id} is no merchant's key; presentments are signed by merchants"
+            )
+        if registration.merchant != presentment.merchant:
+            raise Rejection(
+                ErrorReason.MERCHANT_MISMATCH,
+                f"key {key_id} is not a key of merchant {presentment.merchant!r}, which the presentment names",
+                field="merchant",
+            )
+
+
+def authorise_instruction(
+    directory: Directory, instruction: Instruction, signers: tuple[KeyId, ...], at: Instant
+) -> None:
+    """Refuse with a ``Rejection`` unless the signers may instruct this, and are two people where that is asked for.
+
+    ``signers`` leaves out the key that a registration is about: its signature proves possession, not authority.
+    """
+    _require_origin(directory, instruction.origin)
+    action = type(instruction.action)
+    people = set()
+    for key_id in signers:
+        registration = require_valid_key(directory, key_id, at).registration
+        if registration.role not in ROLES_ALLOWED[action]:
+            raise Rejection(
+                ErrorReason.ROLE_NOT_ALLOWED,
+                f"key {key_id} has the role {registration.role.name.lower()}, which may not sign {action.__name__}",
+            )
+        people.add(registration.holder)
+    if directory.constitution.four_eyes and action in FOUR_EYES and len(people) < 2:
+        raise Rejection(
+            ErrorReason.SECOND_SIGNATURE_REQUIRED,
+            f"{action.__name__} takes the signatures of two people in this alliance; have a second one sign too",
+        )
+
+
+def _require_origin(directory: Directory, origin: str) -> None:
+    if origin != directory.origin:
+        raise Rejection(
+            ErrorReason.WRONG_ORIGIN,
+            f"signed for the alliance {origin!r}, and this one is {directory.origin!r}; sign for this one",
+            field="origin",
+        )

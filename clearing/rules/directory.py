@@ -1,0 +1,148 @@
+"""The alliance as the rules see it: its constitution, merchants, stores, keys, terms and windows.
+
+It follows from the log's instructions, and from the month in which each entry was accepted. Every change makes a new value, so any
+thread may read one while the writer makes the next.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import IntEnum
+
+from clearing.model import (
+    CreateAlliance,
+    EntryIndex,
+    Instant,
+    KeyId,
+    MerchantId,
+    Payment,
+    ProposeSettlement,
+    RegisterKey,
+    StoreId,
+    WindowId,
+    WindowRange,
+)
+from clearing.rules.calendar import local_date, next_window, window_of
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A registered key."""
+
+    key_id: KeyId
+    registration: RegisterKey
+    valid_from: Instant
+    revoked_at: Instant | None = None
+    """From when on its signatures count no more."""
+    compromised_since: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """A member of the alliance."""
+
+    merchant: MerchantId
+    legal_name: str
+    stores: tuple[StoreId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices of one scope from one local day on, in major units of the currency a point."""
+
+    effective_from: datetime.date
+    issuance_price: Decimal | None
+    """None: the wider scope's applies."""
+    redemption_price: Decimal
+
+
+class WindowStatus(IntEnum):
+    """How far a closed window's settlement has come; numbers as in ``clearing.v1.WindowStatus``."""
+
+    OPEN = 1
+    CLOSED = 2
+    PROPOSED = 3
+    APPROVED = 4
+    SETTLED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedWindow:
+    """A window whose range is fixed."""
+
+    range: WindowRange
+    close_index: EntryIndex
+    """The entry of the instruction that closed it."""
+    merchants: tuple[MerchantId, ...]
+    """The members when it closed, by identifier: each gets a statement."""
+    proposal: ProposeSettlement | None = None
+    approved: bool = False
+    payments_recorded: frozenset[Payment] = frozenset()
+
+    @property
+    def status(self) -> WindowStatus:
+        """How far its settlement has come."""
+        if self.proposal is None:
+            return WindowStatus.CLOSED
+        if not self.approved:
+            return WindowStatus.PROPOSED
+        if len(self.payments_recorded) < len(self.proposal.payments):
+            return WindowStatus.APPROVED
+        return WindowStatus.SETTLED
+
+
+TermsScope = tuple[MerchantId | None, MerchantId | None]
+"""Merchant and counterparty; (None, None) is the alliance's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Everything that instructions have set up."""
+
+    origin: str
+    constitution: CreateAlliance
+    founded_in: WindowId
+    """The first window: the month of the log's first entry."""
+    merchants: Mapping[MerchantId, Merchant] = field(default_factory=dict)
+    stores: Mapping[StoreId, MerchantId] = field(default_factory=dict)
+    keys: Mapping[KeyId, Key] = field(default_factory=dict)
+    terms: Mapping[TermsScope, tuple[Prices, ...]] = field(default_factory=dict)
+    """By scope, in the order of their dates."""
+    window_starts: Mapping[WindowId, EntryIndex] = field(default_factory=dict)
+    """For each month that has entries: the index of its first."""
+    closed_windows: Mapping[WindowId, ClosedWindow] = field(default_factory=dict)
+    """In order."""
+
+    def public_key(self, key_id: KeyId) -> bytes | None:
+        """The registered public key of this keyid, valid or not."""
+        key = self.keys.get(key_id)
+        return key.registration.public_key if key is not None else None
+
+    def window_at(self, instant: Instant) -> WindowId:
+        """The window an entry accepted at ``instant`` falls in."""
+        return window_of(instant, self.constitution.time_zone)
+
+    def local_date(self, instant: Instant) -> datetime.date:
+        """The alliance's local day at ``instant``."""
+        return local_date(instant, self.constitution.time_zone)
+
+    def with_entry(self, index: EntryIndex, accepted_at: Instant) -> Directory:
+        """This directory after an entry of that time: it opens the entry's window if it is the first in it."""
+        window = self.window_at(accepted_at)
+        if window in self.window_starts:
+            return self
+        return replace(self, window_starts={**self.window_starts, window: index})
+
+    def first_index_from(self, window: WindowId, log_size: int) -> EntryIndex:
+        """Index of the first entry in ``window`` or later; the log's size where there is none yet."""
+        starts = [index for started, index in self.window_starts.items() if started >= window]
+        return min(starts, default=EntryIndex(log_size))
+
+    def next_to_close(self) -> WindowId:
+        """The earliest window that is not closed."""
+        if not self.closed_windows:
+            return self.founded_in
+        return next_window(max(self.closed_windows))

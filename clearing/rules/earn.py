@@ -1,0 +1,39 @@
+"""Earn: the presenting merchant issues points to the card."""
+
+from __future__ import annotations
+
+import datetime
+
+from clearing.model import POINTS_PER_CARD_MAX, MerchantId, Outcome, Points
+from clearing.rules.calendar import month_end
+from clearing.rules.card import Card, LotKey
+from clearing.rules.debt import repay_from_earn
+from clearing.rules.effect import Effect
+from clearing.rules.expiry import expire_lots
+from clearing.rules.movements import Movement, Posting
+
+
+def lot_of_earn(issuer: MerchantId, earned_on: datetime.date, lot_lifetime_months: int) -> LotKey:
+    """The lot that points go into: it expires with the last day of the month so many months later."""
+    return LotKey(issuer, month_end(earned_on, lot_lifetime_months))
+
+
+def earn(
+    card: Card | None, issuer: MerchantId, points: Points, today: datetime.date, lot_lifetime_months: int
+) -> Effect | Outcome:
+    """Points into the issuer's lot of this month, what the card owes being repaid first."""
+    if card is None:
+        return Outcome.UNKNOWN_CARD
+    if card.points_held() + points > POINTS_PER_CARD_MAX:
+        return Outcome.BALANCE_LIMIT_EXCEEDED
+
+    card, expiries = expire_lots(card, today)
+    left: int = points
+    repayments: tuple[Posting, ...] = ()
+    if card.debts:
+        card, left, repayments = repay_from_earn(card, issuer, points, today)
+    if left == 0:
+        return Effect(card, points, expiries + repayments)
+    lot = lot_of_earn(issuer, today, lot_lifetime_months)
+    credit = Posting(card.token, Movement.EARN, issuer, None, lot.expires_on, today, Points(left))
+    return Effect(card.with_points_added(lot, left), points, (*expiries, *repayments, credit))

@@ -1,0 +1,23 @@
+"""What an accepted transaction does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clearing.model import Points
+from clearing.rules.card import Card, Taken
+from clearing.rules.ledger import RecordedTransaction
+from clearing.rules.movements import Posting
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The card afterwards, the postings that led there, and how many points moved."""
+
+    card: Card
+    points: Points
+    postings: tuple[Posting, ...] = ()
+    taken: tuple[Taken, ...] = ()
+    """Of a burn: what each lot gave."""
+    original: RecordedTransaction | None = None
+    """Of a refund: the original, with what has been taken back of it now."""

@@ -1,0 +1,23 @@
+"""Create alliance: the log's first entry, signed by the operator keys that it names."""
+
+from __future__ import annotations
+
+from clearing.keys import key_id_of
+from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, KeyId
+from clearing.rules.calendar import window_of
+from clearing.rules.directory import Directory, Key
+
+
+def found(instruction: Instruction, constitution: CreateAlliance, accepted_at: Instant) -> Directory:
+    """The directory that the log's first entry makes."""
+    keys: dict[KeyId, Key] = {}
+    for registration in constitution.operator_keys:
+        key_id = key_id_of(registration.public_key)
+        keys[key_id] = Key(key_id, registration, valid_from=max(registration.valid_from or accepted_at, accepted_at))
+    directory = Directory(
+        origin=instruction.origin,
+        constitution=constitution,
+        founded_in=window_of(accepted_at, constitution.time_zone),
+        keys=keys,
+    )
+    return directory.with_entry(EntryIndex(0), accepted_at)

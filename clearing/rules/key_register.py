@@ -1,0 +1,48 @@
+"""Register key and revoke key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clearing.keys import key_id_of
+from clearing.model import Instant, Outcome, RegisterKey, RevokeKey, Role
+from clearing.rules.directory import Directory, Key
+
+
+def register_key(directory: Directory, action: RegisterKey, accepted_at: Instant) -> Directory | Outcome:
+    """The directory with one key more, valid from now or later."""
+    if action.merchant is not None and action.merchant not in directory.merchants:
+        return Outcome.UNKNOWN_MERCHANT
+    key_id = key_id_of(action.public_key)
+    if key_id in directory.keys:
+        return Outcome.KEY_EXISTS
+    key = Key(key_id, action, valid_from=max(action.valid_from or accepted_at, accepted_at))
+    return replace(directory, keys={**directory.keys, key_id: key})
+
+
+def revoke_key(directory: Directory, action: RevokeKey, accepted_at: Instant) -> Directory | Outcome:
+    """The directory with the key revoked from now or later. What it signed before stays."""
+    key = directory.keys.get(action.key_id)
+    if key is None:
+        return Outcome.KEY_NOT_REGISTERED
+    if key.revoked_at is not None:
+        return Outcome.KEY_ALREADY_REVOKED
+    revoked_at = max(action.effective_at or accepted_at, accepted_at)
+    if key.registration.role is Role.OPERATOR and not _enough_operators_without(directory, key, revoked_at):
+        return Outcome.LAST_OPERATOR_KEY
+    revoked = replace(key, revoked_at=revoked_at, compromised_since=action.compromised_since)
+    return replace(directory, keys={**directory.keys, action.key_id: revoked})
+
+
+def _enough_operators_without(directory: Directory, revoked: Key, at: Instant) -> bool:
+    """Whether operators can still sign everything: one person, or two where four eyes are asked for."""
+    people = {
+        key.registration.holder
+        for key in directory.keys.values()
+        if key.registration.role is Role.OPERATOR
+        and key.key_id != revoked.key_id
+        and key.revoked_at is None
+        and key.valid_from <= at
+        and (key.registration.valid_until is None or key.registration.valid_until > at)
+    }
+    return len(people) >= (2 if directory.constitution.four_eyes else 1)

@@ -1,0 +1,78 @@
+"""The ledger's state as the rules see it: cards, and what was decided under each reference.
+
+The writer fills one with what a batch needs; the auditor's replay keeps one for the whole log.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from clearing.model import CardToken, EntryIndex, MerchantId, Points, Reference, StoreId, TransactionResult
+from clearing.rules.card import Card, Taken
+from clearing.rules.movements import Posting
+
+
+class KindCode(IntEnum):
+    """The kinds of transaction, as numbers for storage."""
+
+    OPEN_CARD = 1
+    EARN = 2
+    BURN = 3
+    REFUND = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTransaction:
+    """A decided transaction, as later replays and refunds need it."""
+
+    entry_index: EntryIndex
+    position: int
+    """Its place in the presentment, from 0."""
+    merchant: MerchantId
+    reference: Reference
+    content_digest: bytes
+    kind: KindCode
+    card: CardToken
+    store: StoreId
+    result: TransactionResult
+    decided_on: datetime.date
+    """The local day of the decision, whose prices apply."""
+    points_refunded: Points = Points(0)
+    """How much of it has been taken back since."""
+    taken: tuple[Taken, ...] = ()
+    """Of a burn: what each lot gave, in the order it was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedInstruction:
+    """A decided instruction, as a repeated one needs it."""
+
+    entry_index: EntryIndex
+    content_digest: bytes
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Cards and recorded references. Decisions read it; ``apply`` folds what they decided into it."""
+
+    cards: dict[CardToken, Card] = field(default_factory=dict)
+    transactions: dict[tuple[MerchantId, Reference], RecordedTransaction] = field(default_factory=dict)
+    instructions: dict[Reference, RecordedInstruction] = field(default_factory=dict)
+
+    def apply(self, changes: LedgerChanges) -> None:
+        """Make a decision's changes the state that the next decision sees."""
+        self.cards.update(changes.cards)
+        self.transactions.update(changes.transactions)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerChanges:
+    """What a decision changes: whole new values of the cards and references it touched, and its postings."""
+
+    cards: dict[CardToken, Card]
+    transactions: dict[tuple[MerchantId, Reference], RecordedTransaction]
+    """New ones, and originals of which something was taken back."""
+    postings: tuple[tuple[int, Posting], ...]
+    """Each with the position, in the presentment, of the transaction that it belongs to."""

@@ -1,0 +1,128 @@
+"""Refund: a merchant takes back its own earn or burn, whole or in part, at the original's prices."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+
+from clearing.model import POINTS_PER_CARD_MAX, CardToken, MerchantId, Outcome, Points
+from clearing.rules.card import Card, Lot, LotKey, Taken
+from clearing.rules.debt import repay_from_lot
+from clearing.rules.earn import lot_of_earn
+from clearing.rules.effect import Effect
+from clearing.rules.expiry import expire_lots
+from clearing.rules.ledger import KindCode, RecordedTransaction
+from clearing.rules.movements import Movement, Posting
+
+
+def refund(
+    card: Card | None,
+    token: CardToken,
+    original: RecordedTransaction | None,
+    points_asked: Points | None,
+    today: datetime.date,
+    lot_lifetime_months: int,
+) -> Effect | Outcome:
+    """The opposite of the original, for ``points_asked`` or, where that is None, for all that remains of it.
+
+    ``original`` is what the presenting merchant recorded under the original reference, so another merchant's is never found.
+    """
+    if card is None:
+        return Outcome.UNKNOWN_CARD
+    if original is None:
+        return Outcome.UNKNOWN_ORIGINAL
+    if original.card != token:
+        return Outcome.ORIGINAL_OF_ANOTHER_CARD
+    if original.result.outcome is not Outcome.ACCEPTED:
+        return Outcome.ORIGINAL_NOT_ACCEPTED
+    if original.kind not in (KindCode.EARN, KindCode.BURN):
+        return Outcome.ORIGINAL_NOT_REFUNDABLE
+    remaining = original.result.points - original.points_refunded
+    if remaining == 0:
+        return Outcome.ALREADY_REFUNDED
+    points = remaining if points_asked is None else points_asked
+    if points > remaining:
+        return Outcome.REFUND_EXCEEDS_REMAINING
+
+    touched, expiries = expire_lots(card, today)
+    if original.kind is KindCode.EARN:
+        earned_into = lot_of_earn(original.merchant, original.decided_on, lot_lifetime_months)
+        touched, postings = _take_back_earn(touched, earned_into, points, original.decided_on)
+    else:
+        touched, postings = _give_back_burn(touched, original, points)
+    if touched.points_held() > POINTS_PER_CARD_MAX or touched.points_owed() > POINTS_PER_CARD_MAX:
+        return Outcome.BALANCE_LIMIT_EXCEEDED
+    refunded = replace(original, points_refunded=Points(original.points_refunded + points))
+    return Effect(touched, Points(points), (*expiries, *postings), original=refunded)
+
+
+def _take_back_earn(
+    card: Card, earned_into: LotKey, points: int, priced_on: datetime.date
+) -> tuple[Card, list[Posting]]:
+    """Out of the lot it went into; then what expired of that lot; then the issuer's other lots; the rest becomes debt."""
+    issuer = earned_into.issuer
+    postings: list[Posting] = []
+
+    def take_from_lot(key: LotKey) -> None:
+        nonlocal card, points
+        share = min(card.lots[key].points, points)
+        if share:
+            points -= share
+            card = card.with_points_added(key, -share)
+            postings.append(
+                Posting(card.token, Movement.EARN_REFUNDED, issuer, None, key.expires_on, priced_on, Points(share))
+            )
+
+    if earned_into in card.lots:
+        take_from_lot(earned_into)
+    if points and earned_into in card.lots:
+        # The customer lost these points already; taking them a second time, as debt, would be wrong.
+        lot = card.lots[earned_into]
+        share = min(lot.points_expired, points)
+        if share:
+            points -= share
+            card = card.with_lot(earned_into, Lot(lot.points, Points(lot.points_expired - share)))
+            postings.append(
+                Posting(
+                    card.token, Movement.EXPIRY_REVERSED, issuer, None, earned_into.expires_on, priced_on, Points(share)
+                )
+            )
+    for key in sorted((key for key in card.lots if key.issuer == issuer), key=lambda key: key.expires_on):
+        take_from_lot(key)
+    if points:
+        card = card.with_debt_added(issuer, points)
+        postings.append(Posting(card.token, Movement.DEBT_INCURRED, issuer, None, None, priced_on, Points(points)))
+    return card, postings
+
+
+def _give_back_burn(card: Card, original: RecordedTransaction, points: int) -> tuple[Card, list[Posting]]:
+    """Into the lots it came from, the last taken first, so that a part refund gives back what lives longest.
+
+    A lot past its date gets its points back too; they expire when the card is next touched. Debts are repaid at once.
+    """
+    redeemer: MerchantId = original.merchant
+    postings: list[Posting] = []
+    for lot, share in _restored(original.taken, original.points_refunded, points):
+        card = card.with_points_added(lot, share)
+        postings.append(
+            Posting(
+                card.token, Movement.BURN_REFUNDED, lot.issuer, redeemer, lot.expires_on, original.decided_on, share
+            )
+        )
+        card, repayments = repay_from_lot(card, lot, share, original.decided_on)
+        postings.extend(repayments)
+    return card, postings
+
+
+def _restored(taken: tuple[Taken, ...], points_refunded: int, points: int) -> list[Taken]:
+    """Which lots get the next ``points`` back, after ``points_refunded`` were given back before."""
+    restored: list[Taken] = []
+    skip = points_refunded
+    for lot, taken_points in reversed(taken):
+        skipped = min(skip, taken_points)
+        skip -= skipped
+        share = min(taken_points - skipped, points)
+        if share:
+            restored.append(Taken(lot, Points(share)))
+            points -= share
+    return restored

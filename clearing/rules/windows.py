@@ -1,0 +1,89 @@
+"""Windows: close, propose, approve, pay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clearing.model import (
+    POOL,
+    ApproveSettlement,
+    CloseWindow,
+    EntryIndex,
+    Instant,
+    Outcome,
+    ProposeSettlement,
+    RecordPayment,
+    SettlementMethod,
+    WindowId,
+    WindowRange,
+)
+from clearing.rules.calendar import first_day, next_window, start_of_day
+from clearing.rules.directory import ClosedWindow, Directory
+
+
+def close_window(
+    directory: Directory, action: CloseWindow, accepted_at: Instant, entry_index: EntryIndex
+) -> Directory | Outcome:
+    """The directory with the window's range fixed.
+
+    An entry's window is the month it was accepted in, so once the month is over the range is known and nothing has to stop for it.
+    """
+    window = action.window
+    if window in directory.closed_windows:
+        return Outcome.WINDOW_ALREADY_CLOSED
+    following = next_window(window)
+    if accepted_at < start_of_day(first_day(following), directory.constitution.time_zone):
+        return Outcome.WINDOW_NOT_OVER
+    if window != directory.next_to_close():
+        return Outcome.WINDOW_OUT_OF_ORDER
+    window_range = WindowRange(
+        directory.first_index_from(window, entry_index), directory.first_index_from(following, entry_index)
+    )
+    closed = ClosedWindow(window_range, entry_index, tuple(sorted(directory.merchants)))
+    return replace(directory, closed_windows={**directory.closed_windows, window: closed})
+
+
+def propose_settlement(directory: Directory, action: ProposeSettlement) -> Directory | Outcome:
+    """The directory with this proposal in place of any before it; once approved, a settlement stays."""
+    closed = directory.closed_windows.get(action.window)
+    if closed is None:
+        return Outcome.WINDOW_NOT_CLOSED
+    if closed.approved:
+        return Outcome.SETTLEMENT_ALREADY_APPROVED
+    participants = set(closed.merchants)
+    if directory.constitution.settlement_method is SettlementMethod.POOL:
+        participants.add(POOL)
+    if tuple(merchant for merchant, _ in action.statement_digests) != closed.merchants or not all(
+        {payment.payer, payment.payee} <= participants for payment in action.payments
+    ):
+        return Outcome.PROPOSAL_INCOMPLETE
+    return _with_window(directory, action.window, replace(closed, proposal=action))
+
+
+def approve_settlement(directory: Directory, action: ApproveSettlement) -> Directory | Outcome:
+    """The directory with the window's proposal agreed to."""
+    closed = directory.closed_windows.get(action.window)
+    if closed is None or closed.proposal is None:
+        return Outcome.SETTLEMENT_NOT_PROPOSED
+    if closed.approved:
+        return Outcome.SETTLEMENT_ALREADY_APPROVED
+    if closed.proposal.alliance_statement_digest != action.alliance_statement_digest:
+        return Outcome.PROPOSAL_DIFFERS
+    return _with_window(directory, action.window, replace(closed, approved=True))
+
+
+def record_payment(directory: Directory, action: RecordPayment) -> Directory | Outcome:
+    """The directory with one payment of the settlement made."""
+    closed = directory.closed_windows.get(action.window)
+    if closed is None or closed.proposal is None or not closed.approved:
+        return Outcome.SETTLEMENT_NOT_APPROVED
+    if action.payment not in closed.proposal.payments:
+        return Outcome.UNKNOWN_PAYMENT
+    if action.payment in closed.payments_recorded:
+        return Outcome.PAYMENT_ALREADY_RECORDED
+    recorded = closed.payments_recorded | {action.payment}
+    return _with_window(directory, action.window, replace(closed, payments_recorded=recorded))
+
+
+def _with_window(directory: Directory, window: WindowId, closed: ClosedWindow) -> Directory:
+    return replace(directory, closed_windows={**directory.closed_windows, window: closed})
