@@ -13,7 +13,7 @@ from clearing.contract import presentment as presentment_contract
 from clearing.envelope import check_shape, pre_authentication_encoding, require_signature, signers_among
 from clearing.errors import ErrorReason, Rejection
 from clearing.keys import key_id_of
-from clearing.model import CreateAlliance, Instruction, KeyId, Presentment, RegisterKey
+from clearing.model import CreateAlliance, Instant, Instruction, KeyId, Presentment, RegisterKey
 from clearing.rules.directory import Directory
 from clearing.v1.envelope_pb2 import Envelope, Signature
 
@@ -37,6 +37,13 @@ class SignedInstruction:
 
 
 SignedMessage = SignedPresentment | SignedInstruction
+
+
+def message_time(message: SignedMessage) -> Instant:
+    """When the message says it was signed."""
+    if isinstance(message, SignedPresentment):
+        return message.presentment.presented_at
+    return message.instruction.issued_at
 
 
 def authenticate_presentment(envelope: Envelope, directory: Directory) -> SignedPresentment:
@@ -65,7 +72,9 @@ def authenticate_instruction(envelope: Envelope, directory: Directory) -> Signed
         unknown = tuple(signature for signature in unknown if signature.keyid != registered)
         if not signers:
             raise Rejection(
-                ErrorReason.ROLE_NOT_ALLOWED, "a key cannot register itself; have an operator sign too", field="signatures"
+                ErrorReason.ROLE_NOT_ALLOWED,
+                "a key cannot register itself; have an operator sign too",
+                field="signatures",
             )
     _refuse_unknown(unknown)
     return SignedInstruction(envelope, instruction, signers)

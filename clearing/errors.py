@@ -46,9 +46,19 @@ class ErrorReason(IntEnum):
 class Rejection(ClearingError):
     """A message or call that never reached a decision: nothing was recorded."""
 
-    def __init__(self, reason: ErrorReason, message: str, *, field: str | None = None) -> None:
-        """``field`` is the path of the offending field in the payload, such as ``transactions[3].card_token``."""
+    def __init__(
+        self, reason: ErrorReason, message: str, *, field: str | None = None, envelope_index: int | None = None
+    ) -> None:
+        """``field`` is the path of the offending field in the payload, such as ``transactions[3].card_token``.
+
+        ``envelope_index`` is the envelope's place in a call that carries several.
+        """
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.field = field
+        self.envelope_index = envelope_index
+
+    def of_envelope(self, index: int) -> Rejection:
+        """The same, of the envelope at this place in the call."""
+        return Rejection(self.reason, self.message, field=self.field, envelope_index=index)

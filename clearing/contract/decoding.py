@@ -35,7 +35,8 @@ def parse_strictly(message: MessageT, payload: bytes) -> MessageT:
     message.DiscardUnknownFields()
     if message.ByteSize() != size_as_received:
         raise Rejection(
-            ErrorReason.UNKNOWN_FIELDS, f"the {name} holds fields that this gateway does not know; check the proto's version"
+            ErrorReason.UNKNOWN_FIELDS,
+            f"the {name} holds fields that this gateway does not know; check the proto's version",
         )
     return message
 

@@ -64,9 +64,7 @@ def encode_presentment_entry(envelope: Envelope, accepted_at: Instant, results: 
         if result.original_index is not None:
             message.original_index = result.original_index
         messages.append(message)
-    entry = entry_pb2.Entry(
-        envelope=envelope, accepted_at=timestamp_of(accepted_at), transaction_results=messages
-    )
+    entry = entry_pb2.Entry(envelope=envelope, accepted_at=timestamp_of(accepted_at), transaction_results=messages)
     return _serialise(entry)
 
 

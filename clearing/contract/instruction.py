@@ -148,9 +148,7 @@ def _create_alliance(message: instruction_pb2.CreateAlliance, origin: str) -> Cr
         ),
         issuance_price=bounds.price(message.issuance_price, f"{path}.issuance_price"),
         redemption_price=bounds.price(message.redemption_price, f"{path}.redemption_price"),
-        rules_version=bounds.whole_number(
-            message.rules_version, RULES_VERSION, RULES_VERSION, f"{path}.rules_version"
-        ),
+        rules_version=bounds.whole_number(message.rules_version, RULES_VERSION, RULES_VERSION, f"{path}.rules_version"),
     )
 
 
@@ -220,23 +218,35 @@ def decode_proposal(message: instruction_pb2.ProposeSettlement) -> ProposeSettle
     )
 
 
+def encode_proposal(proposal: ProposeSettlement) -> instruction_pb2.ProposeSettlement:
+    """The proposal as the contract has it, ready to be signed."""
+    return instruction_pb2.ProposeSettlement(
+        window=proposal.window,
+        alliance_statement_digest=proposal.alliance_statement_digest,
+        statement_digests=[
+            instruction_pb2.StatementDigest(merchant=merchant, digest=digest)
+            for merchant, digest in proposal.statement_digests
+        ],
+        payments=[
+            instruction_pb2.Payment(payer=each.payer, payee=each.payee, amount_minor=each.amount_minor)
+            for each in proposal.payments
+        ],
+    )
+
+
 def _payment(message: instruction_pb2.Payment, path: str) -> Payment:
     payer = bounds.participant(message.payer, f"{path}.payer")
     payee = bounds.participant(message.payee, f"{path}.payee")
     if payer == payee:
         bounds.invalid(f"{path}.payee", "must be another than the payer")
-    amount_minor = bounds.whole_number(
-        message.amount_minor, 1, bounds.PAYMENT_AMOUNT_MINOR_MAX, f"{path}.amount_minor"
-    )
+    amount_minor = bounds.whole_number(message.amount_minor, 1, bounds.PAYMENT_AMOUNT_MINOR_MAX, f"{path}.amount_minor")
     return Payment(payer, payee, amount_minor)
 
 
 def _expire_lots(message: instruction_pb2.ExpireLots) -> ExpireLots:
     path = "expire_lots.card_tokens"
     bounds.whole_number(len(message.card_tokens), 1, bounds.EXPIRE_CARDS_MAX, path)
-    cards = tuple(
-        bounds.card_token(token, f"{path}[{position}]") for position, token in enumerate(message.card_tokens)
-    )
+    cards = tuple(bounds.card_token(token, f"{path}[{position}]") for position, token in enumerate(message.card_tokens))
     if len(set(cards)) < len(cards):
         bounds.invalid(path, "must each stand once")
     return ExpireLots(cards)

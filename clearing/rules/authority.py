@@ -55,7 +55,8 @@ def require_valid_key(directory: Directory, key_id: KeyId, at: Instant) -> Key:
     key = directory.keys.get(key_id)
     if key is None:
         raise Rejection(
-            ErrorReason.UNKNOWN_KEY, f"no key {key_id} is registered; have the operator register it, or sign with another"
+            ErrorReason.UNKNOWN_KEY,
+            f"no key {key_id} is registered; have the operator register it, or sign with another",
         )
     if key.revoked_at is not None and at >= key.revoked_at:
         raise Rejection(
@@ -76,6 +77,7 @@ def authorise_presentment(
 ) -> None:
     """Refuse with a ``Rejection`` unless every signer is a key of the merchant named, valid at ``at``."""
     _require_origin(directory, presentment.origin)
+    _require_signers(signers)
     for key_id in signers:
         registration = require_valid_key(directory, key_id, at).registration
         if registration.role is not Role.MERCHANT:
@@ -98,6 +100,7 @@ def authorise_instruction(
     ``signers`` leaves out the key that a registration is about: its signature proves possession, not authority.
     """
     _require_origin(directory, instruction.origin)
+    _require_signers(signers)
     action = type(instruction.action)
     people = set()
     for key_id in signers:
@@ -113,6 +116,12 @@ def authorise_instruction(
             ErrorReason.SECOND_SIGNATURE_REQUIRED,
             f"{action.__name__} takes the signatures of two people in this alliance; have a second one sign too",
         )
+
+
+def _require_signers(signers: tuple[KeyId, ...]) -> None:
+    # Nobody's signature is nobody's authority: a key must not register itself.
+    if not signers:
+        raise Rejection(ErrorReason.UNKNOWN_KEY, "no registered key signed this; have someone sign who may")
 
 
 def _require_origin(directory: Directory, origin: str) -> None:

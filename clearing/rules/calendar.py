@@ -27,7 +27,7 @@ def _local_date_of_quarter_hour(quarter_hour: int, time_zone: str) -> datetime.d
 
 @lru_cache(maxsize=64)
 def _has_quarter_hour_offsets_only(time_zone: str) -> bool:
-    """Whether local midnights fall on quarter hours of UTC, as everywhere since 1972, so that a date can be cached by them."""
+    """Whether local midnights fall on quarter hours of UTC, as everywhere since 1972: dates are then cached by them."""
     zone = zone_of(time_zone)
     probes = (datetime.datetime(year, month, 1, tzinfo=zone) for year in range(1970, 2100) for month in (1, 7))
     offsets = (probe.utcoffset() for probe in probes)

@@ -1,9 +1,9 @@
 """Card debt: points of a refunded earn that the customer had spent already, and how later points repay them.
 
-A card owes such points to the merchant that took the earn back: it still owes other merchants for them. When points come to the card
-again, they repay its debts first. Points issued by the creditor itself just cancel. Points of another issuer count as redeemed at the
-creditor, so that their issuer, who keeps them from the customer, makes the creditor whole at settlement
-(docs/decisions: card debt).
+A card owes such points to the merchant that took the earn back: it still owes other merchants for them. When points
+come to the card again, they repay its debts first. Points issued by the creditor itself just cancel. Points of another
+issuer count as redeemed at the creditor, so that their issuer, who keeps them from the customer, makes the creditor
+whole at settlement (docs/decisions: card debt).
 """
 
 from __future__ import annotations
@@ -32,15 +32,20 @@ def repay_from_earn(
         if creditor == issuer:
             postings.append(Posting(card.token, Movement.EARN_TO_DEBT, issuer, None, None, priced_on, Points(share)))
         else:
-            postings.append(Posting(card.token, Movement.EARN_TO_CREDITOR, issuer, creditor, None, priced_on, Points(share)))
-            postings.append(Posting(card.token, Movement.DEBT_REINSTATED, creditor, None, None, priced_on, Points(share)))
+            postings.append(
+                Posting(card.token, Movement.EARN_TO_CREDITOR, issuer, creditor, None, priced_on, Points(share))
+            )
+            postings.append(
+                Posting(card.token, Movement.DEBT_REINSTATED, creditor, None, None, priced_on, Points(share))
+            )
     return card, points, tuple(postings)
 
 
 def repay_from_lot(card: Card, lot: LotKey, points: int, priced_on: datetime.date) -> tuple[Card, tuple[Posting, ...]]:
     """Repay the card's debts out of up to ``points`` that a refunded burn put back into ``lot``.
 
-    Without this a customer could have goods for points twice: take back the earn while the points are spent, then the burn.
+    Without this a customer could have goods for points twice: take back the earn while the points are spent, then the
+    burn.
     """
     postings: list[Posting] = []
     for creditor in sorted(card.debts, key=lambda name: (name != lot.issuer, name)):
@@ -49,10 +54,7 @@ def repay_from_lot(card: Card, lot: LotKey, points: int, priced_on: datetime.dat
             break
         points -= share
         card = card.with_debt_added(creditor, -share).with_points_added(lot, -share)
-        movement, redeemer = (
-            (Movement.EARN_REFUNDED, None) if creditor == lot.issuer else (Movement.BURN, creditor)
-        )
+        movement, redeemer = (Movement.EARN_REFUNDED, None) if creditor == lot.issuer else (Movement.BURN, creditor)
         postings.append(Posting(card.token, movement, lot.issuer, redeemer, lot.expires_on, priced_on, Points(share)))
         postings.append(Posting(card.token, Movement.DEBT_REINSTATED, creditor, None, None, priced_on, Points(share)))
     return card, tuple(postings)
-

@@ -1,7 +1,7 @@
 """The alliance as the rules see it: its constitution, merchants, stores, keys, terms and windows.
 
-It follows from the log's instructions, and from the month in which each entry was accepted. Every change makes a new value, so any
-thread may read one while the writer makes the next.
+It follows from the log's instructions, and from the month in which each entry was accepted. Every change makes a new
+value, so any thread may read one while the writer makes the next.
 """
 
 from __future__ import annotations

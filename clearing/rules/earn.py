@@ -24,8 +24,6 @@ def earn(
     """Points into the issuer's lot of this month, what the card owes being repaid first."""
     if card is None:
         return Outcome.UNKNOWN_CARD
-    if card.points_held() + points > POINTS_PER_CARD_MAX:
-        return Outcome.BALANCE_LIMIT_EXCEEDED
 
     card, expiries = expire_lots(card, today)
     left: int = points
@@ -34,6 +32,9 @@ def earn(
         card, left, repayments = repay_from_earn(card, issuer, points, today)
     if left == 0:
         return Effect(card, points, expiries + repayments)
+    # What has expired, or repays a debt, takes no room on the card.
+    if card.points_held() + left > POINTS_PER_CARD_MAX:
+        return Outcome.BALANCE_LIMIT_EXCEEDED
     lot = lot_of_earn(issuer, today, lot_lifetime_months)
     credit = Posting(card.token, Movement.EARN, issuer, None, lot.expires_on, today, Points(left))
     return Effect(card.with_points_added(lot, left), points, (*expiries, *repayments, credit))

@@ -49,7 +49,10 @@ class InstructionDecision:
 
 
 def decide_founding(instruction: Instruction, accepted_at: Instant) -> InstructionDecision:
-    """Decide the log's first entry; the caller has seen to it that the log is empty and the action founds an alliance."""
+    """Decide the log's first entry.
+
+    The caller has seen to it that the log is empty and the action founds an alliance.
+    """
     assert isinstance(instruction.action, CreateAlliance)
     directory = found(instruction, instruction.action, accepted_at)
     return InstructionDecision(InstructionResult(Outcome.ACCEPTED), directory)
@@ -108,7 +111,7 @@ def _expire(directory: Directory, ledger: Ledger, action: ExpireLots, accepted_a
     cards: dict[CardToken, Card] = {}
     postings: list[tuple[int, Posting]] = []
     for position, token in enumerate(action.cards):
-        card = ledger.cards.get(token)
+        card = cards.get(token) or ledger.cards.get(token)
         if card is None:
             return InstructionDecision(InstructionResult(Outcome.UNKNOWN_CARD), directory)
         cards[token], expiries = expire_lots(card, today)

@@ -39,7 +39,7 @@ class RecordedTransaction:
     result: TransactionResult
     decided_on: datetime.date
     """The local day of the decision, whose prices apply."""
-    points_refunded: Points = Points(0)
+    points_refunded: Points = field(default=Points(0))
     """How much of it has been taken back since."""
     taken: tuple[Taken, ...] = ()
     """Of a burn: what each lot gave, in the order it was taken."""

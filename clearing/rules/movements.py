@@ -1,18 +1,33 @@
 """The postings of the ledger: which account pairs exist, and what moves points between them.
 
-Each posting moves a whole number of points from a debit account to a credit account, so the books balance by construction.
-``A`` is an issuer, ``B`` a redeemer, ``C`` a card (design: ledger). Accounts of issuers:
-``issued/A`` (debit), ``owed/A/B`` and ``expired/A`` (credit). Of cards: ``card/C`` (credit), ``debt/C/A`` (debit), where ``A`` is
+Each posting moves a whole number of points from a debit account to a credit account, so the books balance by
+construction. ``A`` is an issuer, ``B`` a redeemer, ``C`` a card (design: ledger). Accounts of issuers: ``issued/A``
+(debit), ``owed/A/B`` and ``expired/A`` (credit). Of cards: ``card/C`` (credit), ``debt/C/A`` (debit), where ``A`` is
 the merchant whose refunded points the card had spent already.
 """
 
 from __future__ import annotations
 
 import datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from clearing.model import CardToken, MerchantId, Points
+
+
+class Account(StrEnum):
+    """The kinds of account, as the form of their names."""
+
+    ISSUED = "issued/{issuer}"
+    """What an issuer has issued and not taken back."""
+    OWED = "owed/{issuer}/{redeemer}"
+    """What an issuer owes a redeemer."""
+    EXPIRED = "expired/{issuer}"
+    """What expired unspent of an issuer's points."""
+    CARD = "card/{card}"
+    """What a card holds."""
+    DEBT = "debt/{card}/{issuer}"
+    """What a card owes a merchant."""
 
 
 class Movement(IntEnum):
@@ -56,28 +71,29 @@ class Posting(NamedTuple):
     points: Points
 
 
-_ACCOUNTS = {
-    Movement.EARN: ("issued/{issuer}", "card/{card}"),
-    Movement.BURN: ("card/{card}", "owed/{issuer}/{redeemer}"),
-    Movement.EARN_REFUNDED: ("card/{card}", "issued/{issuer}"),
-    Movement.BURN_REFUNDED: ("owed/{issuer}/{redeemer}", "card/{card}"),
-    Movement.EXPIRY: ("card/{card}", "expired/{issuer}"),
-    Movement.EXPIRY_REVERSED: ("expired/{issuer}", "issued/{issuer}"),
-    Movement.DEBT_INCURRED: ("debt/{card}/{issuer}", "issued/{issuer}"),
-    Movement.EARN_TO_DEBT: ("issued/{issuer}", "debt/{card}/{issuer}"),
-    Movement.EARN_TO_CREDITOR: ("issued/{issuer}", "owed/{issuer}/{redeemer}"),
-    Movement.DEBT_REINSTATED: ("issued/{issuer}", "debt/{card}/{issuer}"),
+ACCOUNTS: dict[Movement, tuple[Account, Account]] = {
+    Movement.EARN: (Account.ISSUED, Account.CARD),
+    Movement.BURN: (Account.CARD, Account.OWED),
+    Movement.EARN_REFUNDED: (Account.CARD, Account.ISSUED),
+    Movement.BURN_REFUNDED: (Account.OWED, Account.CARD),
+    Movement.EXPIRY: (Account.CARD, Account.EXPIRED),
+    Movement.EXPIRY_REVERSED: (Account.EXPIRED, Account.ISSUED),
+    Movement.DEBT_INCURRED: (Account.DEBT, Account.ISSUED),
+    Movement.EARN_TO_DEBT: (Account.ISSUED, Account.DEBT),
+    Movement.EARN_TO_CREDITOR: (Account.ISSUED, Account.OWED),
+    Movement.DEBT_REINSTATED: (Account.ISSUED, Account.DEBT),
 }
+"""The account debited and the account credited by each movement."""
 
 
 def debit_account(posting: Posting) -> str:
     """The account the points leave."""
-    return _ACCOUNTS[posting.movement][0].format_map(posting._asdict())
+    return ACCOUNTS[posting.movement][0].format_map(posting._asdict())
 
 
 def credit_account(posting: Posting) -> str:
     """The account the points come to."""
-    return _ACCOUNTS[posting.movement][1].format_map(posting._asdict())
+    return ACCOUNTS[posting.movement][1].format_map(posting._asdict())
 
 
 class Flow(NamedTuple):

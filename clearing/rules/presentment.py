@@ -1,7 +1,7 @@
 """What a presentment comes to: step 6 of a transaction's way, for merchants' messages.
 
-Each transaction passes a ladder of guards, each with its own outcome, and only then acts. A reference that was decided before is
-answered with what was decided then.
+Each transaction passes a ladder of guards, each with its own outcome, and only then acts. A reference that was decided
+before is answered with what was decided then.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class _Attempt:
         return self._record(position, transaction, result, effect)
 
     def abort(self, position: int, transaction: Transaction, result: TransactionResult) -> TransactionResult:
-        """The result in an atomic presentment that failed: a refusal stands, what would have been accepted is aborted."""
+        """The result in an atomic presentment that failed: refusals stand, what was accepted is aborted."""
         recorded = self.recorded(transaction.reference)
         if recorded is not None:
             return _decided_before(recorded, transaction)

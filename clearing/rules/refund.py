@@ -25,7 +25,8 @@ def refund(
 ) -> Effect | Outcome:
     """The opposite of the original, for ``points_asked`` or, where that is None, for all that remains of it.
 
-    ``original`` is what the presenting merchant recorded under the original reference, so another merchant's is never found.
+    ``original`` is what the presenting merchant recorded under the original reference, so another merchant's is never
+    found.
     """
     if card is None:
         return Outcome.UNKNOWN_CARD
@@ -59,7 +60,7 @@ def refund(
 def _take_back_earn(
     card: Card, earned_into: LotKey, points: int, priced_on: datetime.date
 ) -> tuple[Card, list[Posting]]:
-    """Out of the lot it went into; then what expired of that lot; then the issuer's other lots; the rest becomes debt."""
+    """Out of its own lot; then what expired of that lot; then the issuer's other lots; the rest becomes debt."""
     issuer = earned_into.issuer
     postings: list[Posting] = []
 

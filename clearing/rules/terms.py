@@ -13,7 +13,7 @@ from clearing.rules.directory import Directory, Prices, TermsScope
 def set_terms(directory: Directory, action: SetTerms, today: datetime.date) -> Directory | Outcome:
     """The directory with these prices from their date on; they replace terms of the same scope and a date to come.
 
-    Prices hold for whole days, so they begin after today. A scope's first terms may begin today.
+    Prices hold for whole days, so they begin after today. The first terms of a merchant or a pair may begin today.
     """
     for merchant in (action.merchant, action.counterparty):
         if merchant is not None and merchant not in directory.merchants:

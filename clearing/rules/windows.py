@@ -26,7 +26,8 @@ def close_window(
 ) -> Directory | Outcome:
     """The directory with the window's range fixed.
 
-    An entry's window is the month it was accepted in, so once the month is over the range is known and nothing has to stop for it.
+    An entry's window is the month it was accepted in, so once the month is over the range is known and nothing has to
+    stop for it.
     """
     window = action.window
     if window in directory.closed_windows:
@@ -53,9 +54,13 @@ def propose_settlement(directory: Directory, action: ProposeSettlement) -> Direc
     participants = set(closed.merchants)
     if directory.constitution.settlement_method is SettlementMethod.POOL:
         participants.add(POOL)
-    if tuple(merchant for merchant, _ in action.statement_digests) != closed.merchants or not all(
-        {payment.payer, payment.payee} <= participants for payment in action.payments
-    ):
+    if tuple(merchant for merchant, _ in action.statement_digests) != closed.merchants:
+        return Outcome.PROPOSAL_INCOMPLETE
+    pairs = {(payment.payer, payment.payee) for payment in action.payments}
+    # One payment a pair: of two equal ones only one could ever be recorded, and the window would never be settled.
+    if len(pairs) < len(action.payments):
+        return Outcome.PROPOSAL_INCOMPLETE
+    if any(payer == payee or not {payer, payee} <= participants for payer, payee in pairs):
         return Outcome.PROPOSAL_INCOMPLETE
     return _with_window(directory, action.window, replace(closed, proposal=action))
 

@@ -82,9 +82,7 @@ class EmbeddedPostgres:
         """
         create = psycopg2.sql.SQL("CREATE DATABASE {}").format(psycopg2.sql.Identifier(database))
         # Two processes that create it at the same instant may meet in the catalogue's unique index.
-        self._administer(
-            create, tolerated=(psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation)
-        )
+        self._administer(create, tolerated=(psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation))
         return self.url(database)
 
     def drop_database(self, database: str) -> None:
@@ -93,9 +91,7 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedPostgresError: the server refused, or cannot be reached.
         """
-        drop = psycopg2.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(
-            psycopg2.sql.Identifier(database)
-        )
+        drop = psycopg2.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(psycopg2.sql.Identifier(database))
         self._administer(drop)
 
     def stop(self) -> None:
@@ -121,9 +117,7 @@ class EmbeddedPostgres:
         except EmbeddedPostgresError as error:
             logger.warning("%s", error)
 
-    def _administer(
-        self, statement: psycopg2.sql.Composed, tolerated: tuple[type[psycopg2.Error], ...] = ()
-    ) -> None:
+    def _administer(self, statement: psycopg2.sql.Composed, tolerated: tuple[type[psycopg2.Error], ...] = ()) -> None:
         socket_directory = str(self._cluster.socket_directory)
         try:
             connection = psycopg2.connect(host=socket_directory, port=PORT, user=SUPERUSER, dbname="postgres")

@@ -1,0 +1,82 @@
+"""Puts the parts together: database, writer and services make a gateway."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy
+
+from clearing.clock import WallClock, system_time
+from clearing.log.note import Signer
+from clearing.v1.audit_pb2_grpc import add_AuditServicer_to_server
+from clearing.v1.merchant_gateway_pb2_grpc import add_MerchantGatewayServicer_to_server
+from clearing.v1.operations_pb2_grpc import add_OperationsServicer_to_server
+from clearing.v1.settlement_pb2_grpc import add_SettlementServicer_to_server
+from clearing.writer import Writer
+from merchant_gateway.audit import Audit
+from merchant_gateway.authentication import Authenticator
+from merchant_gateway.calls import caller_of
+from merchant_gateway.operations import Operations
+from merchant_gateway.server import GatewayServer
+from merchant_gateway.service import MerchantGateway
+from settlement.service import SettlementService
+
+
+class Gateway:
+    """A writer and the server in front of it."""
+
+    def __init__(
+        self,
+        engine: sqlalchemy.Engine,
+        log_signer: Signer,
+        address: str,
+        *,
+        wall_clock: WallClock = system_time,
+        reflect: bool = False,
+    ) -> None:
+        """Take up the log in the database, which is migrated, and listen; ``start`` serves.
+
+        Raises what ``Writer`` and ``GatewayServer`` raise.
+        """
+        self.writer = Writer(engine, log_signer, wall_clock)
+        authenticator = Authenticator(self.writer, wall_clock)
+        settlement = SettlementService(self.writer, engine, lambda context: caller_of(context, authenticator))
+        try:
+            self.server = GatewayServer(
+                address,
+                (
+                    lambda server: add_MerchantGatewayServicer_to_server(
+                        MerchantGateway(self.writer, engine, authenticator), server
+                    ),
+                    lambda server: add_OperationsServicer_to_server(
+                        Operations(self.writer, engine, authenticator), server
+                    ),
+                    lambda server: add_SettlementServicer_to_server(settlement, server),
+                    lambda server: add_AuditServicer_to_server(Audit(self.writer, engine, authenticator), server),
+                ),
+                reflect=reflect,
+            )
+        except BaseException:
+            self.writer.close()
+            raise
+
+    def start(self) -> None:
+        """Serve."""
+        self.server.start()
+
+    def stop(self) -> None:
+        """Let calls under way finish, then give the log back."""
+        self.server.stop()
+        self.writer.close()
+
+    def __enter__(self) -> Self:
+        """Serve until the block is left."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop, whatever happened."""
+        self.stop()

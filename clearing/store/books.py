@@ -1,0 +1,136 @@
+"""Do the books balance? The ledger's invariants, asked of the tables in whole (design: ledger).
+
+Balances and transactions are compared with what the postings come to, so a row that was changed by hand shows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+COMPLAINTS_PER_CHECK: Final = 20
+"""A broken ledger is broken in one place or in all; nobody reads a million lines."""
+
+LOTS: Final = """
+WITH booked AS (
+    SELECT card, unit, issuer, expires_on,
+        sum(CASE WHEN movement IN (1, 4) THEN points WHEN movement IN (2, 3, 5) THEN -points ELSE 0 END) AS points,
+        sum(CASE WHEN movement = 5 THEN points WHEN movement = 6 THEN -points ELSE 0 END) AS points_expired
+    FROM postings WHERE movement <= 6
+    GROUP BY card, unit, issuer, expires_on
+)
+SELECT format('%s holds %s points of %s expiring %s (%s expired); its postings come to %s (%s expired)',
+    card, coalesce(lots.points, 0), issuer, expires_on, coalesce(lots.points_expired, 0),
+    coalesce(booked.points, 0), coalesce(booked.points_expired, 0))
+FROM lots FULL JOIN booked USING (card, unit, issuer, expires_on)
+WHERE coalesce(lots.points, 0) <> coalesce(booked.points, 0)
+   OR coalesce(lots.points_expired, 0) <> coalesce(booked.points_expired, 0)
+"""
+
+DEBTS: Final = """
+WITH booked AS (
+    SELECT card, unit, issuer AS creditor, sum(CASE WHEN movement = 7 THEN points ELSE -points END) AS points
+    FROM postings WHERE movement IN (7, 8, 10)
+    GROUP BY card, unit, issuer
+)
+SELECT format('%s owes %s points to %s; its postings come to %s',
+    card, coalesce(debts.points, 0), creditor, coalesce(booked.points, 0))
+FROM debts FULL JOIN booked USING (card, unit, creditor)
+WHERE coalesce(debts.points, 0) <> coalesce(booked.points, 0)
+"""
+
+ISSUERS: Final = """
+WITH accounts AS (
+    SELECT issuer,
+        sum(CASE WHEN movement IN (1, 8, 9, 10) THEN points WHEN movement IN (3, 6, 7) THEN -points ELSE 0 END)
+            AS issued,
+        sum(CASE WHEN movement IN (2, 9) THEN points WHEN movement = 4 THEN -points ELSE 0 END) AS owed,
+        sum(CASE WHEN movement = 5 THEN points WHEN movement = 6 THEN -points ELSE 0 END) AS expired
+    FROM postings GROUP BY issuer
+), held AS (
+    SELECT issuer, sum(points) AS points FROM lots GROUP BY issuer
+), lent AS (
+    SELECT creditor AS issuer, sum(points) AS points FROM debts GROUP BY creditor
+)
+SELECT format('%s issued %s points, owes %s, saw %s expire: that leaves %s, and cards hold %s of it and owe it %s',
+    issuer, issued, owed, expired, issued - owed - expired, coalesce(held.points, 0), coalesce(lent.points, 0))
+FROM accounts FULL JOIN held USING (issuer) FULL JOIN lent USING (issuer)
+WHERE coalesce(issued - owed - expired, 0) <> coalesce(held.points, 0) - coalesce(lent.points, 0)
+"""
+
+TRANSACTIONS: Final = """
+WITH booked AS (
+    SELECT card, entry_index, position,
+        sum(points) FILTER (WHERE movement IN (1, 8, 9)) AS earned,
+        sum(points) FILTER (WHERE movement = 2) AS burned,
+        sum(points) FILTER (WHERE movement = 4) AS given_back,
+        sum(points) FILTER (WHERE movement IN (3, 6, 7)) AS taken_back
+    FROM postings GROUP BY card, entry_index, position
+), compared AS (
+    SELECT entry_index, position, transactions.points AS recorded,
+        coalesce(CASE
+            WHEN kind = 2 THEN earned
+            WHEN kind = 3 THEN burned
+            WHEN kind = 4 THEN coalesce(given_back, taken_back)
+        END, 0) AS booked,
+        kind IS NULL AND instructions.entry_index IS NULL OR outcome <> 1 AND booked.card IS NOT NULL AS unfounded
+    FROM transactions
+    FULL JOIN booked USING (card, entry_index, position)
+    LEFT JOIN instructions USING (entry_index)
+)
+SELECT CASE
+    WHEN unfounded THEN format('entry %s has postings of no accepted transaction %s', entry_index, position)
+    ELSE format('transaction %s of entry %s moved %s points; its postings come to %s',
+        position, entry_index, recorded, booked)
+END
+FROM compared WHERE unfounded OR recorded <> booked
+"""
+
+REFUNDS: Final = """
+SELECT format('%s refunded %s points on %s, and %s are marked as refunded', merchant, refunds, card, marked)
+FROM (
+    SELECT merchant, card, coalesce(sum(points) FILTER (WHERE kind = 4), 0) AS refunds, sum(points_refunded) AS marked
+    FROM transactions WHERE kind = 4 OR points_refunded > 0
+    GROUP BY merchant, card
+) AS by_card
+WHERE refunds <> marked
+"""
+
+CARDS: Final = """
+SELECT format('%s holds or owes points, and was never opened', card)
+FROM (SELECT card FROM lots UNION SELECT card FROM debts) AS used
+WHERE NOT EXISTS (SELECT FROM cards WHERE cards.card = used.card)
+UNION ALL
+SELECT format('%s cards are known, and %s were opened', known, opened)
+FROM (SELECT count(*) AS known FROM cards) AS known_cards,
+    (SELECT count(*) AS opened FROM transactions WHERE kind = 1 AND outcome = 1) AS opened_cards
+WHERE known <> opened
+"""
+
+REFERENCES: Final = """
+SELECT format('%s transactions are recorded under %s references', recorded, referenced)
+FROM (SELECT count(*) AS recorded FROM transactions) AS all_transactions,
+    (SELECT count(*) AS referenced FROM transaction_references
+     WHERE NOT EXISTS (SELECT FROM instructions WHERE instructions.entry_index = transaction_references.entry_index)
+    ) AS all_references
+WHERE recorded <> referenced
+"""
+
+LOG: Final = """
+SELECT format('the log has %s entries, the highest is %s, and its head says %s', count, highest, head)
+FROM (SELECT count(*) AS count, coalesce(max(index), -1) AS highest FROM entries) AS all_entries,
+    (SELECT coalesce(max(size), 0) AS head FROM log_head) AS heads
+WHERE count <> head OR highest <> head - 1
+"""
+
+CHECKS: Final = (LOTS, DEBTS, ISSUERS, TRANSACTIONS, REFUNDS, CARDS, REFERENCES, LOG)
+
+
+def check_books(connection: Connection) -> list[str]:
+    """What does not balance, a sentence each; empty where all is well. The transaction is a ``snapshot``."""
+    complaints: list[str] = []
+    for check in CHECKS:
+        found = connection.scalars(text(f"{check} LIMIT {COMPLAINTS_PER_CHECK}").execution_options(no_parameters=True))
+        complaints.extend(found)
+    return complaints

@@ -1,0 +1,136 @@
+"""Reading the ledger: balances, transactions, and the flows that settlement works with.
+
+Where a function makes several queries, the caller's transaction is a ``snapshot``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select, tuple_
+
+from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Points, Reference, StoreId
+from clearing.rules.card import Card
+from clearing.rules.ledger import KindCode, RecordedTransaction
+from clearing.rules.movements import Flow, Movement
+from clearing.store.bulk import driver_cursor
+from clearing.store.load import load_cards, load_transactions
+from clearing.store.references import find_references
+from clearing.store.tables import entries, postings, transactions
+
+
+class TransactionPlace(NamedTuple):
+    """Where a transaction stands in the log."""
+
+    entry_index: EntryIndex
+    position: int
+
+
+class ListedTransaction(NamedTuple):
+    """A transaction in a merchant's list."""
+
+    entry_index: EntryIndex
+    position: int
+    accepted_at: Instant
+    reference: Reference
+    kind: KindCode
+    outcome: Outcome
+    card: CardToken
+    store: StoreId
+    points: Points
+    points_refunded: Points
+
+    @property
+    def place(self) -> TransactionPlace:
+        """Where the list goes on after this one."""
+        return TransactionPlace(self.entry_index, self.position)
+
+
+def read_card(connection: Connection, token: CardToken) -> Card | None:
+    """What a card holds and owes; None if it has not been opened."""
+    with driver_cursor(connection) as cursor:
+        return load_cards(cursor, [token]).get(token)
+
+
+def read_transaction(connection: Connection, merchant: MerchantId, reference: Reference) -> RecordedTransaction | None:
+    """What was decided under a merchant's reference; None if nothing was."""
+    with driver_cursor(connection) as cursor:
+        stored = find_references(cursor, [(merchant, reference)]).get((merchant, reference))
+        if stored is None:
+            return None
+        return load_transactions(cursor, {(merchant, reference): stored})[(merchant, reference)]
+
+
+def list_transactions(
+    connection: Connection,
+    merchant: MerchantId,
+    *,
+    limit: int,
+    after: TransactionPlace | None = None,
+    first_index: int = 0,
+    end_index: int | None = None,
+) -> list[ListedTransaction]:
+    """A page of a merchant's transactions in the order of the log.
+
+    The page begins behind ``after``, the last page's last place. Only entries from ``first_index`` up to, not
+    including, ``end_index`` count; None: up to the end of the log.
+    """
+    query = (
+        select(
+            transactions.c.entry_index,
+            transactions.c.position,
+            entries.c.accepted_at,
+            transactions.c.reference,
+            transactions.c.kind,
+            transactions.c.outcome,
+            transactions.c.card,
+            transactions.c.store,
+            transactions.c.points,
+            transactions.c.points_refunded,
+        )
+        .join_from(transactions, entries, entries.c.index == transactions.c.entry_index)
+        .where(transactions.c.merchant == merchant, transactions.c.entry_index >= first_index)
+        .order_by(transactions.c.entry_index, transactions.c.position)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(tuple_(transactions.c.entry_index, transactions.c.position) > tuple_(*after))
+    if end_index is not None:
+        query = query.where(transactions.c.entry_index < end_index)
+    return [
+        ListedTransaction(
+            EntryIndex(row.entry_index),
+            row.position,
+            Instant(row.accepted_at),
+            Reference(row.reference),
+            KindCode(row.kind),
+            Outcome(row.outcome),
+            CardToken(row.card),
+            StoreId(row.store),
+            Points(row.points),
+            Points(row.points_refunded),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def read_flows(connection: Connection, first_index: int, end_index: int) -> list[Flow]:
+    """The postings of the entries from ``first_index`` up to, not including, ``end_index``, summed and sorted."""
+    key = (postings.c.movement, postings.c.issuer, postings.c.redeemer, postings.c.priced_on)
+    rows = connection.execute(
+        select(*key, func.sum(postings.c.points))
+        .where(postings.c.entry_index >= first_index, postings.c.entry_index < end_index)
+        .group_by(*key)
+        .order_by(*key)
+    )
+    return [
+        # PostgreSQL sums bigints as numeric, which the driver gives as Decimal: exact, and whole here.
+        Flow(
+            Movement(movement),
+            MerchantId(issuer),
+            MerchantId(redeemer) if redeemer else None,
+            priced_on,
+            Points(int(points)),
+        )
+        for movement, issuer, redeemer, priced_on, points in rows
+    ]

@@ -1,0 +1,156 @@
+"""How errors travel: one table from named reasons to gRPC codes, and one place that turns exceptions into statuses.
+
+A status carries ``google.rpc.ErrorInfo`` (reason, domain, metadata), ``BadRequest`` where a field is at fault, and ``RetryInfo``
+where sending the same again can help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from clearing.errors import ClearingError, ErrorReason, Rejection
+from clearing.store.database_errors import DatabaseUnavailableError
+
+logger = structlog.get_logger()
+
+DOMAIN = "clearing"
+"""``ErrorInfo.domain`` of every error of ours."""
+
+RETRY_DELAY_MS = 250
+
+STATUS_CODES: dict[ErrorReason, Code] = {
+    ErrorReason.MALFORMED_ENVELOPE: Code.INVALID_ARGUMENT,
+    ErrorReason.PAYLOAD_TYPE_MISMATCH: Code.INVALID_ARGUMENT,
+    ErrorReason.PAYLOAD_TOO_LARGE: Code.INVALID_ARGUMENT,
+    ErrorReason.MALFORMED_PAYLOAD: Code.INVALID_ARGUMENT,
+    ErrorReason.UNKNOWN_FIELDS: Code.INVALID_ARGUMENT,
+    ErrorReason.EMPTY_PRESENTMENT: Code.INVALID_ARGUMENT,
+    ErrorReason.INVALID_FIELD: Code.INVALID_ARGUMENT,
+    ErrorReason.MALFORMED_CARD_TOKEN: Code.INVALID_ARGUMENT,
+    ErrorReason.POINTS_OUT_OF_RANGE: Code.INVALID_ARGUMENT,
+    ErrorReason.CALL_SIZE: Code.INVALID_ARGUMENT,
+    ErrorReason.CLOCK_SKEW: Code.INVALID_ARGUMENT,
+    ErrorReason.BAD_SIGNATURE: Code.UNAUTHENTICATED,
+    ErrorReason.UNKNOWN_KEY: Code.UNAUTHENTICATED,
+    ErrorReason.KEY_NOT_YET_VALID: Code.UNAUTHENTICATED,
+    ErrorReason.KEY_EXPIRED: Code.UNAUTHENTICATED,
+    ErrorReason.KEY_REVOKED: Code.UNAUTHENTICATED,
+    ErrorReason.BAD_TOKEN: Code.UNAUTHENTICATED,
+    ErrorReason.TOKEN_EXPIRED: Code.UNAUTHENTICATED,
+    ErrorReason.WRONG_ORIGIN: Code.PERMISSION_DENIED,
+    ErrorReason.MERCHANT_MISMATCH: Code.PERMISSION_DENIED,
+    ErrorReason.ROLE_NOT_ALLOWED: Code.PERMISSION_DENIED,
+    ErrorReason.SECOND_SIGNATURE_REQUIRED: Code.PERMISSION_DENIED,
+    ErrorReason.MISSING_PROOF_OF_POSSESSION: Code.PERMISSION_DENIED,
+    ErrorReason.NOT_FOUND: Code.NOT_FOUND,
+    ErrorReason.POOL_FULL: Code.RESOURCE_EXHAUSTED,
+    ErrorReason.FENCED: Code.UNAVAILABLE,
+    ErrorReason.DATABASE_UNAVAILABLE: Code.UNAVAILABLE,
+    ErrorReason.SHUTTING_DOWN: Code.UNAVAILABLE,
+    ErrorReason.INTERNAL: Code.INTERNAL,
+}
+"""The gRPC code of every reason."""
+
+_WORTH_RETRYING = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
+
+
+def status_of(rejection: Rejection) -> Status:
+    """The rejection as ``google.rpc.Status`` with its details."""
+    code = STATUS_CODES[rejection.reason]
+    info = ErrorInfo(reason=rejection.reason.name, domain=DOMAIN)
+    if rejection.envelope_index is not None:
+        info.metadata["envelope_index"] = str(rejection.envelope_index)
+    status = Status(code=int(code), message=rejection.message)
+    status.details.append(_packed(info))
+    if rejection.field is not None:
+        violation = BadRequest.FieldViolation(field=rejection.field, description=rejection.message)
+        status.details.append(_packed(BadRequest(field_violations=[violation])))
+    if code in _WORTH_RETRYING:
+        delay = Duration(nanos=RETRY_DELAY_MS * 1_000_000)
+        status.details.append(_packed(RetryInfo(retry_delay=delay)))
+    return status
+
+
+def _packed(message: ErrorInfo | BadRequest | RetryInfo) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def rejection_of(error: Exception, method: str) -> Rejection:
+    """What a caller is told of an exception: a rejection as it is, an unreachable database, or a failure of ours."""
+    if isinstance(error, Rejection):
+        return error
+    if isinstance(error, DatabaseUnavailableError):
+        return Rejection(ErrorReason.DATABASE_UNAVAILABLE, str(error))
+    if isinstance(error, ClearingError):
+        logger.error("call_failed", method=method, error=str(error))
+    else:
+        logger.exception("call_failed", method=method)
+    return Rejection(ErrorReason.INTERNAL, "the gateway failed; its log says more. Tell its operator")
+
+
+if TYPE_CHECKING:
+    _ServerInterceptor = grpc.ServerInterceptor[Any, Any]
+else:  # generic in its stubs only
+    _ServerInterceptor = grpc.ServerInterceptor
+
+
+class ErrorInterceptor(_ServerInterceptor):
+    """Turns whatever a service raises into a status, so that no exception text of ours or a library's leaks."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The method's handler, guarded."""
+        handler = continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        if handler is None or handler.request_streaming or method.startswith("/grpc."):
+            return handler
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                _guarded_stream(handler.unary_stream, method),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        assert handler.unary_unary is not None, "no method of ours takes a stream"
+        return grpc.unary_unary_rpc_method_handler(
+            _guarded(handler.unary_unary, method),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def call(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(request, context)
+        except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
+            rejection = rejection_of(error, name)
+        context.abort_with_status(rpc_status.to_status(status_of(rejection)))
+
+    return call
+
+
+def _guarded_stream(method: Callable[..., Iterator[Any]], name: str) -> Callable[..., Iterator[Any]]:
+    def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            yield from method(request, context)
+            return
+        except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
+            rejection = rejection_of(error, name)
+        context.abort_with_status(rpc_status.to_status(status_of(rejection)))
+
+    return call

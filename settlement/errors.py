@@ -1,0 +1,29 @@
+"""What can keep a window from being settled, each with what to do next."""
+
+from __future__ import annotations
+
+from clearing.errors import ClearingError
+from clearing.model import MerchantId, WindowId
+
+
+class WindowNotClosedError(ClearingError):
+    """The window's range of entries is not fixed yet, so there is nothing to settle."""
+
+    def __init__(self, window: WindowId) -> None:
+        """Name the window."""
+        super().__init__(f"window {window} is not closed: close it first, once the month is over")
+        self.window = window
+
+
+class InconsistentFlowsError(ClearingError):
+    """The flows cannot be those of a whole log: the ledger's invariants do not hold for them."""
+
+
+class NoSuchStatementError(ClearingError):
+    """The merchant was not a member when the window closed, so it has no statement for it."""
+
+    def __init__(self, merchant: MerchantId, window: WindowId) -> None:
+        """Name both."""
+        super().__init__(f"{merchant} has no statement for {window}: it was not a member when the window closed")
+        self.merchant = merchant
+        self.window = window

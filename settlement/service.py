@@ -1,0 +1,120 @@
+"""The service that finance teams read: windows, what they settle to, and the statements' files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import grpc
+import sqlalchemy
+
+from clearing.caller import Caller
+from clearing.contract import bounds
+from clearing.contract.instruction import encode_proposal
+from clearing.errors import ErrorReason, Rejection
+from clearing.model import EntryIndex, MerchantId, Role, WindowId
+from clearing.rules.calendar import next_window
+from clearing.rules.directory import Directory, WindowStatus
+from clearing.v1 import entry_pb2
+from clearing.v1 import settlement_pb2 as contract
+from clearing.v1.settlement_pb2_grpc import SettlementServicer
+from clearing.writer import Writer
+from settlement.errors import NoSuchStatementError, WindowNotClosedError
+from settlement.files import StatementFormat, statement_file
+from settlement.from_store import settle_stored
+from settlement.month_end import Settlement
+from settlement.proposal import proposal_of
+
+
+class SettlementService(SettlementServicer):
+    """Closed windows never change, so what one settles to is computed once and kept."""
+
+    def __init__(
+        self, writer: Writer, engine: sqlalchemy.Engine, caller_of: Callable[[grpc.ServicerContext], Caller]
+    ) -> None:
+        """``caller_of`` authenticates a reading call, raising ``Rejection``."""
+        self._writer = writer
+        self._engine = engine
+        self._caller_of = caller_of
+        self._settled: dict[WindowId, Settlement] = {}
+
+    def ListWindows(
+        self, request: contract.ListWindowsRequest, context: grpc.ServicerContext
+    ) -> contract.ListWindowsResponse:
+        """All windows from the founding to the ledger's, in order."""
+        self._caller_of(context)
+        directory = self._directory()
+        head = self._writer.head
+        assert head is not None, "an alliance has a log"
+        windows = []
+        window, newest = directory.founded_in, directory.window_at(head.accepted_at)
+        while window <= newest or window in directory.closed_windows:
+            windows.append(_window(directory, window, head.size))
+            window = next_window(window)
+        return contract.ListWindowsResponse(windows=windows)
+
+    def GetSettlement(
+        self, request: contract.GetSettlementRequest, context: grpc.ServicerContext
+    ) -> contract.GetSettlementResponse:
+        """The proposal of a closed window, computed from the ledger."""
+        self._caller_of(context).require_role(Role.OPERATOR, Role.FINANCE, Role.AUDITOR)
+        settled = self._settlement(bounds.window(request.window, "window"))
+        return contract.GetSettlementResponse(proposal=encode_proposal(proposal_of(settled)))
+
+    def GetStatement(
+        self, request: contract.GetStatementRequest, context: grpc.ServicerContext
+    ) -> contract.GetStatementResponse:
+        """One file; a merchant gets its own statement only."""
+        caller = self._caller_of(context)
+        merchant: MerchantId | None = None
+        if caller.merchant is not None or request.merchant:
+            merchant = caller.merchant_in_view(request.merchant)
+        settled = self._settlement(bounds.window(request.window, "window"))
+        try:
+            chosen = StatementFormat(request.format or StatementFormat.JSON)
+            file = statement_file(settled, merchant, chosen)
+        except NoSuchStatementError as error:
+            raise Rejection(ErrorReason.NOT_FOUND, str(error), field="merchant") from None
+        except ValueError:
+            bounds.invalid("format", "must be JSON, CSV or XLSX")
+        return contract.GetStatementResponse(file_name=file.name, content=file.content)
+
+    def _directory(self) -> Directory:
+        directory = self._writer.directory
+        if directory is None:
+            raise Rejection(ErrorReason.NOT_FOUND, "no alliance is founded on this log yet")
+        return directory
+
+    def _settlement(self, window: WindowId) -> Settlement:
+        settled = self._settled.get(window)
+        if settled is None:
+            try:
+                settled = settle_stored(self._engine, self._directory(), window)
+            except WindowNotClosedError as error:
+                raise Rejection(ErrorReason.NOT_FOUND, str(error), field="window") from None
+            self._settled[window] = settled
+        return settled
+
+
+def _window(directory: Directory, window: WindowId, log_size: int) -> contract.Window:
+    closed = directory.closed_windows.get(window)
+    if closed is None:
+        first = directory.first_index_from(window, log_size)
+        end = directory.first_index_from(next_window(window), log_size)
+        return contract.Window(window=window, status=_status(WindowStatus.OPEN), range=_range(first, end))
+    proposal = closed.proposal
+    return contract.Window(
+        window=window,
+        status=_status(closed.status),
+        range=_range(closed.range.first_index, closed.range.end_index),
+        payments_recorded=len(closed.payments_recorded),
+        payments_proposed=len(proposal.payments) if proposal is not None else 0,
+        alliance_statement_digest=proposal.alliance_statement_digest if proposal is not None else b"",
+    )
+
+
+def _range(first: EntryIndex, end: EntryIndex) -> entry_pb2.WindowRange:
+    return entry_pb2.WindowRange(first_index=first, end_index=end)
+
+
+def _status(status: WindowStatus) -> contract.WindowStatus.ValueType:
+    return contract.WindowStatus.ValueType(status)

@@ -1,0 +1,29 @@
+"""What the tests share: one real PostgreSQL for the whole run, an empty database for each test that asks."""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clearing.store import embedded
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[embedded.EmbeddedPostgres]:
+    """A server of this test process's own, so that parallel test processes do not share one."""
+    # Not pytest's own folder: pytest closes that to other users, and root runs the server as another user.
+    with (
+        tempfile.TemporaryDirectory(prefix="clearing-tests-") as folder,
+        embedded.start(Path(folder), durable=False) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: embedded.EmbeddedPostgres) -> Iterator[str]:
+    """SQLAlchemy URL of a new, empty database that nobody else uses; removed after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)

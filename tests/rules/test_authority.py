@@ -1,0 +1,196 @@
+"""Who may sign what, and when."""
+
+from typing import get_args
+
+import pytest
+
+from clearing.errors import ErrorReason, Rejection
+from clearing.keys import key_id_of
+from clearing.model import (
+    Action,
+    Instant,
+    Instruction,
+    KeyId,
+    MerchantId,
+    Presentment,
+    Role,
+)
+from clearing.rules.authority import (
+    FOUR_EYES,
+    ROLES_ALLOWED,
+    authorise_instruction,
+    authorise_presentment,
+    require_valid_key,
+)
+from tests.rules import script
+from tests.rules.script import World, play, public_key, time_in
+
+KEYS = """
+    at 2026-01-10
+    ops i1 key k-ben operator ben
+    ops i2 key k-finance finance carl
+    ops i3 key k-auditor auditor dora
+    ops i4 key k-a merchant a
+    ops i5 key k-a-2 merchant a
+    ops i6 key k-b merchant b
+    ops i7 key k-anna-2 operator anna
+"""
+
+
+def keys(names: str) -> tuple[KeyId, ...]:
+    return tuple(key_id_of(public_key(name)) for name in names.split())
+
+
+def instructed(world: World, words: str, origin: str = script.ORIGIN) -> Instruction:
+    order = script.parse_instruction(world, "x", words.split())
+    return Instruction(origin, order.issued_at, order.reference, order.action, order.content_digest)
+
+
+def reason_of_presentment(world: World, merchant: str, signers: str, origin: str = script.ORIGIN) -> str:
+    presentment = Presentment(origin, MerchantId(merchant), world.now, False, ())
+    try:
+        authorise_presentment(world.directory, presentment, keys(signers), world.now)
+    except Rejection as rejection:
+        return rejection.reason.name.lower()
+    return "authorised"
+
+
+def reason_of_instruction(world: World, order: Instruction, signers: str) -> str:
+    try:
+        authorise_instruction(world.directory, order, keys(signers), world.now)
+    except Rejection as rejection:
+        return rejection.reason.name.lower()
+    return "authorised"
+
+
+PRESENTMENTS = """
+a  k-a          authorised
+a  k-a-2        authorised
+a  k-a,k-a-2    authorised
+a  k-b          merchant_mismatch
+a  k-a,k-b      merchant_mismatch
+a  k-anna       role_not_allowed
+a  k-finance    role_not_allowed
+a  k-auditor    role_not_allowed
+a  k-a,k-anna   role_not_allowed
+a  k-nobody     unknown_key
+a  k-a,k-nobody unknown_key
+a  -            unknown_key
+"""
+
+
+@pytest.mark.parametrize(
+    ("merchant", "signers", "expected"), [line.split() for line in PRESENTMENTS.strip().splitlines()]
+)
+def test_a_presentment_is_signed_by_keys_of_its_merchant(merchant: str, signers: str, expected: str) -> None:
+    assert reason_of_presentment(play(KEYS), merchant, "" if signers == "-" else signers.replace(",", " ")) == expected
+
+
+# The action, who signs, and what comes of it without and with four eyes.
+INSTRUCTIONS = """
+admit e                    | k-anna           | authorised       | second_signature_required
+admit e                    | k-anna k-ben     | authorised       | authorised
+admit e                    | k-anna k-anna    | authorised       | second_signature_required
+admit e                    | k-anna k-anna-2  | authorised       | second_signature_required
+admit e                    | k-anna k-finance | role_not_allowed | role_not_allowed
+admit e                    | k-finance        | role_not_allowed | role_not_allowed
+admit e                    | k-auditor        | role_not_allowed | role_not_allowed
+admit e                    | k-a              | role_not_allowed | role_not_allowed
+admit e                    |                  | unknown_key      | unknown_key
+admit e                    | k-nobody         | unknown_key      | unknown_key
+key k9 operator eve        |                  | unknown_key      | unknown_key
+key k9 operator eve        | k-anna           | authorised       | second_signature_required
+key k9 operator eve        | k-anna k-ben     | authorised       | authorised
+revoke k-a                 | k-anna           | authorised       | second_signature_required
+terms - - 2026-02-01 1 1   | k-anna           | authorised       | second_signature_required
+terms - - 2026-02-01 1 1   | k-ben k-anna-2   | authorised       | authorised
+store a a-2                | k-anna           | authorised       | authorised
+store a a-2                | k-finance        | role_not_allowed | role_not_allowed
+expire C1                  | k-anna           | authorised       | authorised
+expire C1                  | k-a              | role_not_allowed | role_not_allowed
+close 2026-01              | k-finance        | authorised       | authorised
+close 2026-01              | k-auditor        | role_not_allowed | role_not_allowed
+propose 2026-01 v1         | k-finance        | authorised       | authorised
+approve 2026-01 v1         | k-finance        | authorised       | second_signature_required
+approve 2026-01 v1         | k-finance k-anna | authorised       | authorised
+approve 2026-01 v1         | k-finance k-a    | role_not_allowed | role_not_allowed
+pay 2026-01 a>b:5          | k-finance        | authorised       | authorised
+pay 2026-01 a>b:5          | k-b              | role_not_allowed | role_not_allowed
+found                      | k-finance        | role_not_allowed | role_not_allowed
+"""
+
+INSTRUCTION_ROWS = [[cell.strip() for cell in line.split("|")] for line in INSTRUCTIONS.strip().splitlines()]
+
+
+@pytest.mark.parametrize(("words", "signers", "alone", "with_four_eyes"), INSTRUCTION_ROWS)
+def test_an_instruction_is_signed_by_the_roles_and_people_it_takes(
+    words: str, signers: str, alone: str, with_four_eyes: str
+) -> None:
+    one, two = play(KEYS), play(KEYS.replace("ops i1 key k-ben operator ben", ""), four_eyes=True)
+    assert reason_of_instruction(one, instructed(one, words), signers) == alone
+    assert reason_of_instruction(two, instructed(two, words), signers) == with_four_eyes
+
+
+def test_every_action_has_its_roles_and_none_is_a_merchants_or_an_auditors() -> None:
+    assert set(ROLES_ALLOWED) == set(get_args(Action))
+    assert set(ROLES_ALLOWED) >= FOUR_EYES
+    assert not {Role.MERCHANT, Role.AUDITOR} & frozenset().union(*ROLES_ALLOWED.values())
+
+
+def test_a_message_for_another_alliance_is_worth_nothing_here() -> None:
+    world = play(KEYS)
+    assert reason_of_presentment(world, "a", "k-a", origin="elsewhere.example/log") == "wrong_origin"
+    order = instructed(world, "admit e", origin="elsewhere.example/log")
+    assert reason_of_instruction(world, order, "k-anna") == "wrong_origin"
+
+
+VALIDITY = """
+# key  at                       expected
+open   2026-01-10T11:59:59.999999  key_not_yet_valid
+open   2026-01-10T12:00:00         valid
+open   2099-01-01                  valid
+past   2026-01-10T12:00:00         valid
+later  2026-01-31T23:59:59.999999  key_not_yet_valid
+later  2026-02-01T00:00:00         valid
+until  2026-02-28T23:59:59.999999  valid
+until  2026-03-01T00:00:00         key_expired
+gone   2026-01-19T23:59:59.999999  valid
+gone   2026-01-20T00:00:00         key_revoked
+gone   2026-03-01T00:00:00         key_revoked
+unborn 2026-01-12                  key_not_yet_valid
+unborn 2026-01-20                  key_revoked
+none   2026-01-10                  unknown_key
+"""
+
+
+@pytest.mark.parametrize(("key", "at", "expected"), [line.split() for line in VALIDITY.strip().splitlines()[1:]])
+def test_a_key_is_valid_from_its_start_until_before_its_end_or_revocation(key: str, at: str, expected: str) -> None:
+    world = play("""
+        at 2026-01-10
+        ops i1 key open merchant a
+        ops i2 key past merchant a from=2025-01-01
+        ops i3 key later merchant a from=2026-02-01T00:00:00
+        ops i4 key until merchant a until=2026-03-01T00:00:00
+        ops i5 key gone merchant a until=2026-02-01
+        ops i6 key unborn merchant a from=2026-02-01
+        ops i7 revoke gone at=2026-01-20T00:00:00
+        ops i8 revoke unborn at=2026-01-15
+    """)
+    instant: Instant = time_in(at, world.time_zone)
+    (key_id,) = keys(key)
+    if expected == "valid":
+        assert require_valid_key(world.directory, key_id, instant).key_id == key_id
+    else:
+        with pytest.raises(Rejection) as raised:
+            require_valid_key(world.directory, key_id, instant)
+        assert raised.value.reason is ErrorReason[expected.upper()]
+        assert key_id in raised.value.message
+
+
+def test_founding_keys_are_valid_from_the_founding() -> None:
+    world = play("at 2026-01-10", four_eyes=True)
+    founded_at = time_in("2026-01-01", world.time_zone)
+    for key_id in keys("k-anna k-ben"):
+        assert require_valid_key(world.directory, key_id, founded_at).valid_from == founded_at
+        with pytest.raises(Rejection):
+            require_valid_key(world.directory, key_id, Instant(founded_at - 1))

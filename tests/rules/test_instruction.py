@@ -1,0 +1,195 @@
+"""Instructions: members, keys, replays, and settlement's ladder."""
+
+from clearing.keys import key_id_of
+from clearing.model import SettlementMethod
+from tests.rules.script import play, public_key
+
+
+def test_a_merchant_joins_opens_a_store_and_presents() -> None:
+    world = play("""
+        ops i1 store e e-1 -> unknown_merchant
+        ops i2 admit e
+        ops i3 admit e -> merchant_exists
+        ops i4 store e e-2
+        ops i5 store e e-1
+        ops i6 store a e-1 -> store_exists
+    """)
+    assert world.directory.merchants["e"].stores == ("e-1", "e-2")  # type: ignore[index]
+    assert world.directory.stores["e-1"] == "e"  # type: ignore[index]
+
+
+def test_no_merchant_is_admitted_under_the_pools_name() -> None:
+    play("ops i1 admit pool -> merchant_exists", settlement_method=SettlementMethod.POOL)
+    play("ops i1 admit pool -> merchant_exists")
+
+
+def test_the_same_instruction_again_is_answered_by_its_entry_and_other_content_is_refused() -> None:
+    play("""
+        ops i1 admit e
+        ops i2 admit e -> merchant_exists
+        ops i1 again -> already decided 1
+        ops i2 again -> already decided 2
+        ops i1 admit f -> reference_reused
+        ops i1 again -> already decided 1
+        ops i2 admit f -> reference_reused
+        ops i3 admit f
+    """)
+
+
+def test_a_refused_instruction_stays_refused() -> None:
+    play("""
+        ops i1 store e e-1 -> unknown_merchant
+        ops i2 admit e
+        ops i1 again -> already decided 1
+    """)
+
+
+def test_a_key_is_registered_once_for_ever() -> None:
+    play("""
+        ops i1 key k1 merchant z -> unknown_merchant
+        ops i2 key k1 merchant a
+        ops i3 key k1 merchant b -> key_exists
+        ops i4 revoke k1
+        ops i5 key k1 merchant a -> key_exists
+        ops i6 revoke k1 -> key_already_revoked
+    """)
+
+
+def test_a_revocation_takes_effect_now_or_later_but_never_earlier() -> None:
+    world = play("""
+        at 2026-01-10
+        ops i1 key k1 auditor carl
+        ops i2 key k2 auditor carl
+        ops i3 key k3 auditor carl
+        at 2026-01-20
+        ops i4 revoke k1 at=2026-01-15 compromised=2026-01-12
+        ops i5 revoke k2 at=2026-01-25
+        ops i6 revoke k3
+    """)
+    at = {name: world.directory.keys[key_id_of(public_key(name))].revoked_at for name in ("k1", "k2", "k3")}
+    assert at["k1"] == at["k3"] == world.now
+    assert at["k2"] == world.now + 5 * 86_400_000_000
+    compromised_since = world.directory.keys[key_id_of(public_key("k1"))].compromised_since
+    assert compromised_since == world.now - 8 * 86_400_000_000
+
+
+def test_the_last_operator_stays() -> None:
+    play("""
+        ops i1 revoke k-anna -> last_operator_key
+        ops i2 key k-ben operator ben
+        ops i3 revoke k-anna
+        ops i4 revoke k-ben -> last_operator_key
+        ops i5 key k-finance finance carl
+        ops i6 revoke k-ben -> last_operator_key
+    """)
+
+
+def test_a_second_key_of_the_same_person_lets_the_first_go() -> None:
+    play("""
+        ops i1 key k-anna-2 operator anna
+        ops i2 revoke k-anna
+        ops i3 revoke k-anna-2 -> last_operator_key
+    """)
+
+
+def test_with_four_eyes_two_operators_stay() -> None:
+    play(
+        """
+        ops i1 revoke k-anna -> last_operator_key
+        ops i2 key k-ben-2 operator ben
+        ops i3 revoke k-anna -> last_operator_key
+        ops i4 revoke k-ben
+        ops i5 key k-carl operator carl
+        ops i6 revoke k-anna
+        ops i7 revoke k-carl -> last_operator_key
+        """,
+        four_eyes=True,
+    )
+
+
+def test_an_operator_whose_key_is_not_valid_at_the_revocation_does_not_count() -> None:
+    play("""
+        at 2026-01-10
+        ops i1 key k-ben operator ben until=2026-01-20
+        ops i2 key k-carl operator carl from=2026-02-01
+        ops i3 revoke k-anna at=2026-01-20 -> last_operator_key
+        ops i4 revoke k-anna at=2026-01-31 -> last_operator_key
+        ops i5 revoke k-anna at=2026-02-01
+        ops i6 revoke k-ben at=2026-01-15 -> last_operator_key
+    """)
+
+
+LADDER = """
+    at 2026-02-10
+    ops i1 propose 2026-01 v1 -> window_not_closed
+    ops i2 approve 2026-01 v1 -> settlement_not_proposed
+    ops i3 pay 2026-01 a>b:500 -> settlement_not_approved
+    ops i4 close 2026-01 -> accepted 0..1
+    window 2026-01 closed
+    ops i5 approve 2026-01 v1 -> settlement_not_proposed
+    ops i6 pay 2026-01 a>b:500 -> settlement_not_approved
+    ops i7 propose 2026-01 v1 a>b:400
+    ops i8 propose 2026-01 v2 a>b:500 c>b:20
+    window 2026-01 proposed
+    ops i9 approve 2026-01 v1 -> proposal_differs
+    ops i10 pay 2026-01 a>b:500 -> settlement_not_approved
+    ops i11 approve 2026-01 v2
+    window 2026-01 approved
+    ops i12 approve 2026-01 v2 -> settlement_already_approved
+    ops i13 propose 2026-01 v3 -> settlement_already_approved
+    ops i14 pay 2026-01 a>b:400 -> unknown_payment
+    ops i15 pay 2026-01 b>a:500 -> unknown_payment
+    ops i16 pay 2026-01 a>b:500
+    window 2026-01 approved
+    ops i17 pay 2026-01 a>b:500 -> payment_already_recorded
+    ops i18 pay 2026-01 c>b:20
+    window 2026-01 settled
+"""
+
+
+def test_a_settlement_is_closed_proposed_approved_and_paid_in_that_order() -> None:
+    play(LADDER)
+
+
+def test_a_settlement_without_payments_is_settled_when_it_is_approved() -> None:
+    play("""
+        at 2026-02-10
+        ops i1 close 2026-01 -> accepted 0..1
+        ops i2 propose 2026-01 v1
+        ops i3 approve 2026-01 v1
+        window 2026-01 settled
+    """)
+
+
+def test_a_proposal_names_every_member_once_and_in_order_and_pays_between_members_only() -> None:
+    play("""
+        ops i0 admit e
+        at 2026-02-10
+        ops i1 close 2026-01 -> accepted 0..2
+        ops i2 admit f
+        ops i3 propose 2026-01 v1 for=a,b,c,d -> proposal_incomplete
+        ops i4 propose 2026-01 v1 for=a,b,c,d,e,f -> proposal_incomplete
+        ops i5 propose 2026-01 v1 for=a,b,d,c,e -> proposal_incomplete
+        ops i6 propose 2026-01 v1 for=a,b,c,d,e,e -> proposal_incomplete
+        ops i7 propose 2026-01 v1 a>f:5 -> proposal_incomplete
+        ops i8 propose 2026-01 v1 pool>a:5 -> proposal_incomplete
+        ops i9 propose 2026-01 v1 a>a:5 -> proposal_incomplete
+        ops i10 propose 2026-01 v1 a>b:5 a>b:5 -> proposal_incomplete
+        ops i11 propose 2026-01 v1 a>b:5 a>b:6 -> proposal_incomplete
+        ops i12 propose 2026-01 v1 a>b:5 a>e:5
+    """)
+
+
+def test_the_pool_takes_part_where_it_settles() -> None:
+    play(
+        """
+        at 2026-02-10
+        ops i1 close 2026-01 -> accepted 0..1
+        ops i2 propose 2026-01 v1 a>pool:5 pool>b:4
+        ops i3 approve 2026-01 v1
+        ops i4 pay 2026-01 pool>b:4
+        ops i5 pay 2026-01 a>pool:5
+        window 2026-01 settled
+        """,
+        settlement_method=SettlementMethod.POOL,
+    )
