@@ -1,8 +1,8 @@
 """Private keys in files: Ed25519 as PKCS#8 (RFC 8410) in PEM, encrypted if a passphrase is given.
 
 Files are written whole or not at all, are readable by their owner only from the first byte on, and never overwritten.
-``openssl pkey -in FILE`` reads them, and what ``openssl genpkey -algorithm ed25519`` makes is read here. The log's signer
-is made of the same file: ``Signer(origin, key.seed)``.
+``openssl pkey -in FILE`` reads them, and what ``openssl genpkey -algorithm ed25519`` makes is read here. The log's
+signer is made of the same file: ``Signer(origin, key.seed)``.
 """
 
 from __future__ import annotations
@@ -96,11 +96,11 @@ def read_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     except UnsupportedAlgorithm:
         raise KeyAlgorithmError(f"{path} holds a key of another algorithm; an Ed25519 key is needed") from None
     except (ValueError, TypeError):
-        # TypeError: encrypted in an older form than PKCS#8. The library's own texts are left out: they may quote the file.
+        # TypeError: encrypted in an older form than PKCS#8. The library's texts are left out: they may quote the file.
         if is_encrypted:
             raise PassphraseError(f"the passphrase does not open the key in {path}, or the file is damaged") from None
         raise NotAKeyFileError(
-            f"{path} does not hold a private key in PEM (PKCS#8), or is damaged; give the file that was made for the key"
+            f"{path} does not hold a private key in PEM (PKCS#8), or is damaged; give the file made for the key"
         ) from None
     if not isinstance(private_key, Ed25519PrivateKey):
         raise KeyAlgorithmError(f"{path} holds a key of another algorithm; an Ed25519 key is needed")
@@ -135,9 +135,7 @@ def write_private_file(path: Path, content: bytes) -> None:
 def read_private_file(path: Path) -> bytes:
     """What the file holds. Raises ``KeyFileMissingError``, ``KeyFileUnreadableError`` and ``KeyFileExposedError``."""
     try:
-        # Not blocking, so that a pipe of this name does not hold the program up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        with open(path, "rb", opener=_open_without_blocking) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise KeyFileUnreadableError(f"{path} is not a file; name the file itself")
@@ -154,6 +152,11 @@ def read_private_file(path: Path) -> bytes:
     if len(content) > FILE_BYTES_MAX:
         raise KeyFileUnreadableError(f"{path} is larger than {FILE_BYTES_MAX:,} bytes; it is not the file you mean")
     return content
+
+
+def _open_without_blocking(path: str, flags: int) -> int:
+    # A pipe of this name would otherwise hold the program up for ever.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _make_name_durable(folder: Path) -> None:

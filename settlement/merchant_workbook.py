@@ -13,7 +13,6 @@ from settlement.workbook_layout import Column, Fact, Formula
 from settlement.workbook_sheets import SheetMaker, name, window_title
 from settlement.workbook_styles import Kind
 
-
 _SET_OFF = "What everybody owes everybody is set off; this payment remains."
 
 

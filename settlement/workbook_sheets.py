@@ -155,8 +155,8 @@ class SheetMaker:
         self.book.facts(
             "Proof",
             "Proof",
-            "The figures follow from the alliance's log, which nobody can change unseen. An auditor recomputes "
-            "them from the log alone: at this size it has this root, and a later entry, the proposal, holds the digests of "
+            "The figures follow from the alliance's log, which nobody can change unseen. An auditor recomputes them "
+            "from the log alone: at this size it has this root, and a later entry, the proposal, holds the digests of "
             "the statements' JSON files.",
             (
                 ("The log they were computed from", log),

@@ -3,6 +3,7 @@
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,19 @@ def postgres() -> Iterator[embedded.EmbeddedPostgres]:
 @pytest.fixture
 def database_url(postgres: embedded.EmbeddedPostgres) -> Iterator[str]:
     """SQLAlchemy URL of a new, empty database that nobody else uses; removed after the test."""
+    with _new_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres: embedded.EmbeddedPostgres) -> Iterator[str]:
+    """The same, for all tests of a module."""
+    with _new_database(postgres) as url:
+        yield url
+
+
+@contextmanager
+def _new_database(postgres: embedded.EmbeddedPostgres) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     yield postgres.create_database(name)
     postgres.drop_database(name)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clearing.model import POOL, AdmitMerchant, OpenStore, Outcome
+from clearing.model import AdmitMerchant, OpenStore, Outcome
 from clearing.rules.directory import Directory, Merchant
 
 
 def admit_merchant(directory: Directory, action: AdmitMerchant) -> Directory | Outcome:
     """The directory with one member more."""
-    # The pool takes part in settlements under its own name.
-    if action.merchant in directory.merchants or action.merchant == POOL:
+    if action.merchant in directory.merchants:
         return Outcome.MERCHANT_EXISTS
     merchants = {**directory.merchants, action.merchant: Merchant(action.merchant, action.legal_name)}
     return replace(directory, merchants=merchants)

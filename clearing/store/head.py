@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, select
 
 from clearing.errors import ClearingError
 from clearing.model import Instant
 from clearing.store.tables import log_head
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
 
 
 class FencedError(ClearingError):
@@ -38,23 +41,27 @@ def read_head(connection: Connection) -> Head | None:
     return None if row is None else Head(row.size, bytes(row.root), Instant(row.accepted_at), row.checkpoint)
 
 
-def swap_head(connection: Connection, old: Head | None, new: Head) -> None:
+def swap_head(cursor: Cursor, old: Head | None, new: Head) -> None:
     """Put ``new`` in the place of ``old``, or make it the first head where ``old`` is None.
 
     A second writer waits here until the first has committed or rolled back.
 
     Raises FencedError if ``old`` is not the head any more; the caller rolls back.
     """
-    values = {"size": new.size, "root": new.root, "accepted_at": new.accepted_at, "checkpoint": new.checkpoint}
+    values = (new.size, new.root, new.accepted_at, new.checkpoint)
     if old is None:
-        swapped = connection.execute(insert(log_head).values(values).on_conflict_do_nothing())
+        cursor.execute(
+            "INSERT INTO log_head (size, root, accepted_at, checkpoint) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            values,
+        )
     else:
         assert new.size > old.size, "the log only grows"
         assert new.accepted_at >= old.accepted_at, "time never goes back"
-        swapped = connection.execute(
-            update(log_head).where(log_head.c.size == old.size, log_head.c.root == old.root).values(values)
+        cursor.execute(
+            "UPDATE log_head SET size = %s, root = %s, accepted_at = %s, checkpoint = %s WHERE size = %s AND root = %s",
+            (*values, old.size, old.root),
         )
-    if swapped.rowcount != 1:
+    if cursor.rowcount != 1:
         raise FencedError(
             f"Another writer has grown the log beyond {old.size if old else 0} entries. This process records nothing "
             "any more: stop it, or let it start again as a standby."

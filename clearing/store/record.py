@@ -80,12 +80,12 @@ def record_batch(connection: Connection, record: BatchRecord) -> None:
         StoredStateError: the tables do not hold what was loaded from them.
     """
     assert connection.in_transaction(), "a batch is recorded whole or not at all"
-    swap_head(connection, record.old_head, record.new_head)
     old_size = 0 if record.old_head is None else record.old_head.size
     transactions = record.transactions.values()
     decided = [transaction for transaction in transactions if transaction.entry_index >= old_size]
     changed = [transaction for transaction in transactions if transaction.entry_index < old_size]
     with driver_cursor(connection) as cursor:
+        swap_head(cursor, record.old_head, record.new_head)
         copy_entries(cursor, record.entries)
         _record_references(cursor, decided, record.instructions)
         _record_transactions(cursor, decided)

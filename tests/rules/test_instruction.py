@@ -18,11 +18,6 @@ def test_a_merchant_joins_opens_a_store_and_presents() -> None:
     assert world.directory.stores["e-1"] == "e"  # type: ignore[index]
 
 
-def test_no_merchant_is_admitted_under_the_pools_name() -> None:
-    play("ops i1 admit pool -> merchant_exists", settlement_method=SettlementMethod.POOL)
-    play("ops i1 admit pool -> merchant_exists")
-
-
 def test_the_same_instruction_again_is_answered_by_its_entry_and_other_content_is_refused() -> None:
     play("""
         ops i1 admit e

@@ -50,8 +50,7 @@ def settled(
     terms: dict[TermsScope, tuple[Prices, ...]] = {}
     flows: dict[str, list[Flow]] = {"before": [], "during": []}
     part = "during"
-    for line in text.strip().splitlines():
-        words = line.split()
+    for words in filter(None, map(str.split, text.splitlines())):
         if words in (["before"], ["during"]):
             part = words[0]
         elif words[0] == "prices":
@@ -79,7 +78,9 @@ def flow_of(words: list[str]) -> Flow:
     named = dict(zip(words[3::2], words[4::2], strict=True))
     redeemer = MerchantId(named["at"]) if "at" in named else None
     movement = Movement[words[1].upper()]
-    return Flow(movement, MerchantId(words[0]), redeemer, datetime.date.fromisoformat(named["on"]), Points(int(words[2])))
+    return Flow(
+        movement, MerchantId(words[0]), redeemer, datetime.date.fromisoformat(named["on"]), Points(int(words[2]))
+    )
 
 
 def directory_of(

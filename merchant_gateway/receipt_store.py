@@ -1,0 +1,197 @@
+"""Receipts kept in a file (SQLite): the merchant's own evidence, independent of the alliance's database."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from clearing.errors import ClearingError
+from clearing.log.checkpoint import Checkpoint, open_checkpoint
+from clearing.log.merkle import HASH_SIZE
+from clearing.log.note import Verifier
+from clearing.model import EntryIndex, MerchantId, Reference
+from clearing.receipt import Receipt
+from merchant_gateway.transaction_receipt import ForkedLogError, TransactionReceipt, check_recorded
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE log (
+    verifier TEXT NOT NULL
+) STRICT;
+CREATE TABLE checkpoint (
+    size INTEGER PRIMARY KEY,
+    root BLOB NOT NULL,
+    note TEXT NOT NULL
+) STRICT;
+CREATE TABLE entry (
+    entry_index INTEGER PRIMARY KEY,
+    leaf BLOB NOT NULL,
+    inclusion_path BLOB NOT NULL,
+    checkpoint_size INTEGER NOT NULL REFERENCES checkpoint
+) STRICT;
+CREATE TABLE place (
+    merchant TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    entry_index INTEGER NOT NULL REFERENCES entry,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (merchant, reference)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class ReceiptStoreError(ClearingError):
+    """The file cannot be used."""
+
+
+class ReceiptStore:
+    """One row an entry, one a reference, one a checkpoint. Any thread may use it.
+
+    Rows are durable against a crash of the program at once, against a power cut shortly after; a lost receipt can be had again
+    from the gateway.
+    """
+
+    def __init__(self, path: Path, verifier: Verifier) -> None:
+        """Open the file, or make it, for receipts of the log of this key.
+
+        Raises ``ReceiptStoreError`` if the file is something else or belongs to another log.
+        """
+        self._path = path
+        self._verifier = verifier
+        self._lock = threading.Lock()
+        with self._translated_errors():
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            self._prepare()
+        except ClearingError:
+            self._connection.close()
+            raise
+
+    def keep(self, receipts: Iterable[tuple[Checkpoint, TransactionReceipt]]) -> None:
+        """Keep verified receipts, each with its checkpoint. What is there already stays as it is.
+
+        Raises ``ForkedLogError`` if the alliance signed something else for the same place before.
+        """
+        with self._transaction() as cursor:
+            for checkpoint, transaction in receipts:
+                receipt = transaction.receipt
+                self._keep_checkpoint(cursor, checkpoint, receipt.checkpoint)
+                self._keep_entry(cursor, checkpoint, receipt)
+                cursor.execute(
+                    "INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?)",
+                    (transaction.merchant, transaction.reference, receipt.index, transaction.position),
+                )
+
+    def find(self, merchant: MerchantId, reference: Reference) -> TransactionReceipt | None:
+        """The receipt of a merchant's transaction, verified again; None if it is not kept here."""
+        with self._transaction() as cursor:
+            row = cursor.execute(
+                "SELECT entry_index, position, leaf, inclusion_path, note FROM place"
+                " JOIN entry USING (entry_index) JOIN checkpoint ON size = checkpoint_size"
+                " WHERE merchant = ? AND reference = ?",
+                (merchant, reference),
+            ).fetchone()
+        if row is None:
+            return None
+        entry_index, position, leaf, path, note = row
+        hashes = tuple(path[start : start + HASH_SIZE] for start in range(0, len(path), HASH_SIZE))
+        receipt = Receipt(leaf, EntryIndex(entry_index), hashes, note, replayed=False)
+        return check_recorded(merchant, reference, receipt, position, self._verifier)[1]
+
+    def newest_checkpoint(self) -> Checkpoint | None:
+        """The largest checkpoint kept."""
+        with self._transaction() as cursor:
+            row = cursor.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
+        return open_checkpoint(row[0], self._verifier) if row is not None else None
+
+    def count(self) -> int:
+        """For how many references a receipt is kept."""
+        with self._transaction() as cursor:
+            return int(cursor.execute("SELECT count(*) FROM place").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def _prepare(self) -> None:
+        with self._translated_errors():
+            # A till's other program may hold the file for a moment.
+            self._connection.execute("PRAGMA busy_timeout = 10000")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+        with self._transaction() as cursor:
+            version = cursor.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and not cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                for statement in _SCHEMA.split(";")[:-1]:
+                    cursor.execute(statement)
+                cursor.execute("INSERT INTO log VALUES (?)", (self._verifier.vkey,))
+                cursor.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise ReceiptStoreError(f"{self._path} is not a file of receipts of this version; choose another name")
+            (vkey,) = cursor.execute("SELECT verifier FROM log").fetchone()
+        if vkey != self._verifier.vkey:
+            raise ReceiptStoreError(
+                f"{self._path} keeps receipts of the log {vkey}, and this is {self._verifier.vkey}; one file a log"
+            )
+
+    @staticmethod
+    def _keep_checkpoint(cursor: sqlite3.Cursor, checkpoint: Checkpoint, note: str) -> None:
+        cursor.execute("INSERT OR IGNORE INTO checkpoint VALUES (?, ?, ?)", (checkpoint.size, checkpoint.root, note))
+        if cursor.rowcount == 0:
+            (root,) = cursor.execute("SELECT root FROM checkpoint WHERE size = ?", (checkpoint.size,)).fetchone()
+            if root != checkpoint.root:
+                raise ForkedLogError(
+                    f"the alliance signed two different logs of {checkpoint.size:,} entries; keep both receipts and have "
+                    "the alliance audited"
+                )
+
+    @staticmethod
+    def _keep_entry(cursor: sqlite3.Cursor, checkpoint: Checkpoint, receipt: Receipt) -> None:
+        path = b"".join(receipt.inclusion_path)
+        cursor.execute(
+            "INSERT OR IGNORE INTO entry VALUES (?, ?, ?, ?)", (receipt.index, receipt.leaf, path, checkpoint.size)
+        )
+        if cursor.rowcount == 0:
+            (leaf,) = cursor.execute("SELECT leaf FROM entry WHERE entry_index = ?", (receipt.index,)).fetchone()
+            if leaf != receipt.leaf:
+                raise ForkedLogError(
+                    f"the alliance signed for two different entries {receipt.index:,}; keep both receipts and have the "
+                    "alliance audited"
+                )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock, self._translated_errors():
+            cursor = self._connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OverflowError) as error:
+            # OverflowError: an index beyond SQLite's integers, which no real log reaches.
+            raise ReceiptStoreError(f"the file of receipts {self._path} cannot be used: {error}") from error

@@ -1,0 +1,244 @@
+"""A whole clearing house for a test: a real gateway on loopback over a real PostgreSQL, with members whose keys are at hand."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import sqlalchemy
+
+from clearing.card_token import random_token
+from clearing.cli.assembly import Gateway
+from clearing.clock import system_time
+from clearing.contract import instruction as instruction_contract
+from clearing.contract import presentment as presentment_contract
+from clearing.contract.entry import Entry, decode_entry, timestamp_of
+from clearing.envelope import sign_envelope
+from clearing.keys import PrivateKey
+from clearing.log.note import Signer
+from clearing.model import CardToken, Instant, Outcome, TransactionResult
+from clearing.receipt import receipt_of, verify_receipt
+from clearing.rules.calendar import instant_of
+from clearing.store.database import open_engine
+from clearing.store.migration import migrate
+from clearing.tokens import make_token
+from clearing.v1 import entry_pb2, instruction_pb2, merchant_gateway_pb2, operations_pb2, presentment_pb2
+from clearing.v1.audit_pb2_grpc import AuditStub
+from clearing.v1.envelope_pb2 import Envelope
+from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub
+from clearing.v1.operations_pb2_grpc import OperationsStub
+from clearing.v1.settlement_pb2_grpc import SettlementStub
+
+ORIGIN = "clearing.example/test"
+TIME_ZONE = "Europe/Berlin"
+CALL_TIMEOUT_SECONDS = 30
+
+
+def local_instant(text: str) -> Instant:
+    """The instant of a local time in the test alliance, such as ``2026-01-31 23:59:59``."""
+    from zoneinfo import ZoneInfo
+
+    return instant_of(datetime.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(TIME_ZONE)))
+
+
+class Alliance:
+    """A founded alliance and the stubs to call it."""
+
+    def __init__(self, engine: sqlalchemy.Engine, *, clock: str = "CLOCK_PRESENTED", **constitution: Any) -> None:
+        self.engine = engine
+        self.log_key = Signer(ORIGIN, PrivateKey.generate().seed)
+        self.operator = PrivateKey.generate()
+        self.second_operator = PrivateKey.generate()
+        self.keys: dict[str, PrivateKey] = {}
+        self.now = local_instant("2026-01-02 09:00:00") if clock == "CLOCK_PRESENTED" else system_time()
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self.gateway = Gateway(engine, self.log_key, "127.0.0.1:0")
+        self.gateway.start()
+        self.channel = grpc.insecure_channel(self.gateway.server.address)
+        self.merchants = MerchantGatewayStub(self.channel)
+        self.operations = OperationsStub(self.channel)
+        self.settlement = SettlementStub(self.channel)
+        self.audit = AuditStub(self.channel)
+        self._found(constitution)
+
+    def close(self) -> None:
+        """Stop the gateway."""
+        self.channel.close()
+        self.gateway.stop()
+
+    def _found(self, constitution: dict[str, Any]) -> None:
+        operators = [self.operator, self.second_operator]
+        founding: dict[str, Any] = {
+            "unit": "PTS",
+            "currency": "EUR",
+            "currency_decimals": 2,
+            "time_zone": TIME_ZONE,
+            "settlement_method": "SETTLEMENT_METHOD_ISSUER_PAYS",
+            "clock": self._clock,
+            "log_verifier": self.log_key.vkey,
+            "operator_keys": [
+                instruction_pb2.RegisterKey(public_key=key.public_key, role="ROLE_OPERATOR", holder=f"operator-{number}")
+                for number, key in enumerate(operators, 1)
+            ],
+            "lot_lifetime_months": 12,
+            "late_presentment_days": 7,
+            "issuance_price": "0.0100",
+            "redemption_price": "0.0090",
+            "rules_version": 1,
+        }
+        founding.update(constitution)
+        self.accept(create_alliance=instruction_pb2.CreateAlliance(**founding), signers=operators)
+
+    # ---- instructions ----
+
+    def instruction(self, *, reference: str | None = None, issued_at: Instant | None = None, **action: Any) -> bytes:
+        """The payload of an instruction."""
+        return instruction_pb2.Instruction(
+            origin=ORIGIN,
+            issued_at=timestamp_of(issued_at or self.time()),
+            reference=reference or f"instruction-{next(self._numbers)}",
+            **action,
+        ).SerializeToString()
+
+    def instruct(
+        self, *, signers: Sequence[PrivateKey] | None = None, reference: str | None = None, **action: Any
+    ) -> Entry:
+        """The entry an instruction came to, its receipt verified."""
+        payload = self.instruction(reference=reference, **action)
+        envelope = sign_envelope(payload, instruction_contract.PAYLOAD_TYPE, signers or [self.operator])
+        request = operations_pb2.InstructRequest(envelope=envelope)
+        receipt = self.operations.Instruct(request, timeout=CALL_TIMEOUT_SECONDS).receipt
+        return self.verified(receipt)
+
+    def accept(self, *, signers: Sequence[PrivateKey] | None = None, **action: Any) -> Entry:
+        """The entry of an instruction that must be accepted."""
+        entry = self.instruct(signers=signers, **action)
+        assert entry.instruction_result is not None
+        assert entry.instruction_result.outcome is Outcome.ACCEPTED, entry.instruction_result
+        return entry
+
+    def admit(self, *merchants: str) -> None:
+        """Members with a key each and one store of their own name and a 1."""
+        for merchant in merchants:
+            key = PrivateKey.generate()
+            self.keys[merchant] = key
+            self.accept(admit_merchant=instruction_pb2.AdmitMerchant(merchant=merchant, legal_name=merchant.title()))
+            self.accept(open_store=instruction_pb2.OpenStore(merchant=merchant, store=f"{merchant}-1"))
+            self.register(key, "ROLE_MERCHANT", merchant=merchant, holder=f"{merchant}-till")
+
+    def register(self, key: PrivateKey, role: str, *, holder: str, **registration: Any) -> None:
+        """One more key, which signs too."""
+        action = instruction_pb2.RegisterKey(public_key=key.public_key, role=role, holder=holder, **registration)
+        self.accept(signers=[self.operator, key], register_key=action)
+
+    # ---- transactions ----
+
+    def time(self) -> Instant:
+        """The time things are signed at: the test's own under the presented clock, which moves on by a second each time."""
+        if self._clock != "CLOCK_PRESENTED":
+            return system_time()
+        self.now = Instant(self.now + 1_000_000)
+        return self.now
+
+    def travel(self, local_time: str) -> None:
+        """Go on from a later local time."""
+        self.now = local_instant(local_time)
+
+    def transaction(
+        self, merchant: str, card: str, *, reference: str | None = None, **fields: Any
+    ) -> presentment_pb2.Transaction:
+        """A transaction at the merchant's first store, now."""
+        values: dict[str, Any] = {
+            "reference": reference or f"t-{next(self._numbers)}",
+            "card_token": card,
+            "store": f"{merchant}-1",
+            "occurred_at": timestamp_of(self.now if self._clock == "CLOCK_PRESENTED" else system_time()),
+            "channel": presentment_pb2.CHANNEL_TILL,
+        }
+        return presentment_pb2.Transaction(**(values | fields))
+
+    def presentment(
+        self, merchant: str, *transactions: presentment_pb2.Transaction, **fields: Any
+    ) -> presentment_pb2.Presentment:
+        """An unsigned presentment."""
+        values: dict[str, Any] = {
+            "origin": ORIGIN,
+            "merchant": merchant,
+            "presented_at": timestamp_of(self.time()),
+            "transactions": transactions,
+        }
+        return presentment_pb2.Presentment(**(values | fields))
+
+    def envelope(self, presentment: presentment_pb2.Presentment, *signers: PrivateKey) -> Envelope:
+        """The presentment signed, by its merchant's key unless other signers are given."""
+        payload = presentment.SerializeToString()
+        keys = signers or (self.keys[presentment.merchant],)
+        return sign_envelope(payload, presentment_contract.PAYLOAD_TYPE, keys)
+
+    def submit(self, *envelopes: Envelope) -> list[entry_pb2.Receipt]:
+        """The receipts of a call, verified."""
+        request = merchant_gateway_pb2.SubmitRequest(envelopes=envelopes)
+        receipts = list(self.merchants.Submit(request, timeout=CALL_TIMEOUT_SECONDS).receipts)
+        for receipt in receipts:
+            self.verified(receipt)
+        return receipts
+
+    def present(
+        self, merchant: str, *transactions: presentment_pb2.Transaction, atomic: bool = False
+    ) -> tuple[TransactionResult, ...]:
+        """What the transactions came to."""
+        envelope = self.envelope(self.presentment(merchant, *transactions, atomic=atomic))
+        (receipt,) = self.submit(envelope)
+        return decode_entry(receipt.entry).transaction_results
+
+    def open_card(self, merchant: str) -> CardToken:
+        """A new card."""
+        card = random_token()
+        (result,) = self.present(merchant, self.transaction(merchant, card, open_card=presentment_pb2.OpenCard()))
+        assert result.outcome is Outcome.ACCEPTED
+        return card
+
+    def earn(self, merchant: str, card: str, points: int, **fields: Any) -> TransactionResult:
+        """Points issued."""
+        earn = presentment_pb2.Earn(points=points)
+        return self.present(merchant, self.transaction(merchant, card, earn=earn, **fields))[0]
+
+    def burn(self, merchant: str, card: str, points: int, **fields: Any) -> TransactionResult:
+        """Points redeemed."""
+        burn = presentment_pb2.Burn(points=points)
+        return self.present(merchant, self.transaction(merchant, card, burn=burn, **fields))[0]
+
+    def refund(self, merchant: str, card: str, original: str, points: int | None = None, **fields: Any) -> TransactionResult:
+        """An earn or burn taken back."""
+        refund = presentment_pb2.Refund(original_reference=original, points=points)
+        return self.present(merchant, self.transaction(merchant, card, refund=refund, **fields))[0]
+
+    # ---- reading ----
+
+    def authorization(self, key: PrivateKey) -> tuple[tuple[str, str], ...]:
+        """The metadata of a read by this key's owner."""
+        token = make_token(key, ORIGIN, system_time())
+        return (("authorization", f"Bearer {token}"),)
+
+    def verified(self, receipt: entry_pb2.Receipt) -> Entry:
+        """The receipt's entry, if the receipt proves it."""
+        verify_receipt(receipt_of(receipt), self.log_key.verifier)
+        return decode_entry(receipt.entry)
+
+
+@contextmanager
+def founded(database_url: str, **options: Any) -> Iterator[Alliance]:
+    """A founded alliance on an empty database; stopped afterwards."""
+    engine = open_engine(database_url)
+    migrate(engine)
+    alliance = Alliance(engine, **options)
+    try:
+        yield alliance
+    finally:
+        alliance.close()
+        engine.dispose()

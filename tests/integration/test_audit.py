@@ -1,0 +1,197 @@
+"""The offline audit of an exported log: right as it is, and wrong wherever somebody touched it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clearing.errors import ClearingError
+from clearing.keys import PrivateKey
+from clearing.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from clearing.log.folder import read_log_folder
+from clearing.log.folder_writer import write_log_folder
+from clearing.log.merkle import leaf_hash, root
+from clearing.log.note import Signer
+from clearing.v1 import entry_pb2, instruction_pb2, presentment_pb2, settlement_pb2
+from merchant_gateway.log_export import LogExporter
+from settlement.audit import AuditReport, verify_export
+from tests.integration.alliance import ORIGIN, Alliance, founded
+
+
+@pytest.fixture(scope="module")
+def audited(module_database_url: str) -> Iterator[Alliance]:
+    """An alliance with two closed and proposed months, refunds, refusals and a revoked key among them."""
+    with founded(module_database_url) as alliance:
+        alliance.admit("bakery", "cinema", "pharmacy")
+        cards = [alliance.open_card("bakery") for _ in range(3)]
+        for number, card in enumerate(cards * 100):
+            merchant = ("bakery", "cinema", "pharmacy")[number % 3]
+            alliance.earn(merchant, card, 10 + number, reference=f"earn-{number}")
+        alliance.burn("cinema", cards[0], 700, reference="burn-1")
+        alliance.burn("cinema", cards[0], 10**8)
+        alliance.refund("bakery", cards[0], "earn-0")
+        alliance.travel("2026-02-03 10:00:00")
+        settle(alliance, "2026-01")
+        alliance.refund("cinema", cards[0], "burn-1", 200)
+        alliance.burn("pharmacy", cards[1], 500)
+        alliance.travel("2026-03-01 00:00:00")
+        settle(alliance, "2026-02")
+        yield alliance
+
+
+def settle(alliance: Alliance, window: str) -> None:
+    alliance.accept(close_window=instruction_pb2.CloseWindow(window=window))
+    alliance.accept(propose_settlement=proposal(alliance, window))
+
+
+def proposal(alliance: Alliance, window: str) -> instruction_pb2.ProposeSettlement:
+    return alliance.settlement.GetSettlement(
+        settlement_pb2.GetSettlementRequest(window=window), metadata=alliance.authorization(alliance.operator)
+    ).proposal
+
+
+def export(alliance: Alliance, folder: Path) -> Path:
+    exporter = LogExporter(alliance.channel, alliance.gateway.server.address, alliance.log_key.verifier, alliance.operator)
+    exporter.export(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(audited: Alliance, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(audited, tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "copy"))
+
+
+def audit(alliance: Alliance, folder: Path) -> AuditReport:
+    return verify_export(folder, alliance.log_key.verifier)
+
+
+def test_an_export_verifies_with_nothing_but_the_folder_and_the_key(audited: Alliance, exported: Path) -> None:
+    report = audit(audited, exported)
+    assert report.windows_proposed == ("2026-01", "2026-02")
+    assert report.statement_digests == 2 * 4
+    assert report.statement_files == 2 * 4
+    assert report.cards == 3
+    assert report.entries == report.checkpoint.size > 300
+
+
+def test_every_flipped_byte_in_any_file_is_caught(audited: Alliance, exported: Path, copy: Path) -> None:
+    for path in sorted(path for path in exported.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        target = copy / path.relative_to(exported)
+        for place in {0, len(content) // 3, len(content) // 2, len(content) - 1}:
+            target.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            with pytest.raises(ClearingError):
+                audit(audited, copy)
+        target.write_bytes(content)
+    audit(audited, copy)
+
+
+def test_a_dropped_last_entry_under_the_old_checkpoint_is_caught(
+    audited: Alliance, exported: Path, tmp_path: Path
+) -> None:
+    entries = list(read_log_folder(exported, audited.log_key.verifier).entries())
+    shorter = tmp_path / "shorter"
+    write_log(shorter, entries[:-1], audited.log_key)
+    shutil.copy(exported / "checkpoint", shorter / "checkpoint")
+    with pytest.raises(ClearingError, match=r"entry|entries|tile"):
+        audit(audited, shorter)
+
+
+def test_a_checkpoint_signed_by_another_key_is_caught(audited: Alliance, copy: Path) -> None:
+    checkpoint = open_checkpoint((copy / "checkpoint").read_text(), audited.log_key.verifier)
+    other = Signer(ORIGIN, PrivateKey.generate().seed)
+    (copy / "checkpoint").write_text(sign_checkpoint(checkpoint, other))
+    with pytest.raises(ClearingError, match="sign"):
+        audit(audited, copy)
+
+
+def write_log(folder: Path, entries: list[bytes], signer: Signer) -> None:
+    """A log that the alliance's own key signed, whatever is in it: what a dishonest operator could hand out."""
+    checkpoint = Checkpoint(signer.verifier.name, len(entries), root([leaf_hash(entry) for entry in entries]))
+    write_log_folder(folder, entries, sign_checkpoint(checkpoint, signer), signer.verifier)
+
+
+def altered_entry(entries: list[bytes], index: int, **result: int) -> bytes:
+    entry = entry_pb2.Entry.FromString(entries[index])
+    for name, value in result.items():
+        setattr(entry.transaction_results[0], name, value)
+    return entry.SerializeToString()
+
+
+def index_of_an_earn(entries: list[bytes]) -> int:
+    for index, leaf in enumerate(entries):
+        payload = entry_pb2.Entry.FromString(leaf).envelope.payload
+        if b"earn-7" in payload:
+            return index
+    raise AssertionError("the log holds earns")
+
+
+def test_points_altered_by_the_operator_and_rehashed_are_caught(
+    audited: Alliance, exported: Path, tmp_path: Path
+) -> None:
+    entries = list(read_log_folder(exported, audited.log_key.verifier).entries())
+    index = index_of_an_earn(entries)
+    entry = entry_pb2.Entry.FromString(entries[index])
+    presentment = presentment_pb2.Presentment.FromString(entry.envelope.payload)
+    presentment.transactions[0].earn.points += 1
+    entry.envelope.payload = presentment.SerializeToString()
+    entry.transaction_results[0].points += 1
+    entries[index] = entry.SerializeToString()
+    write_log(tmp_path / "forged", entries, audited.log_key)
+    with pytest.raises(ClearingError, match=f"entry {index}: .*signature"):
+        audit(audited, tmp_path / "forged")
+
+
+@pytest.mark.parametrize("field", ["points", "points_available", "points_owed"])
+def test_an_outcome_altered_by_the_operator_and_rehashed_is_caught(
+    audited: Alliance, exported: Path, tmp_path: Path, field: str
+) -> None:
+    entries = list(read_log_folder(exported, audited.log_key.verifier).entries())
+    index = index_of_an_earn(entries)
+    entries[index] = altered_entry(entries, index, **{field: 999_999})
+    write_log(tmp_path / "forged", entries, audited.log_key)
+    with pytest.raises(ClearingError, match=f"entry {index}: transaction 0: the log says .*{field}=999999"):
+        audit(audited, tmp_path / "forged")
+
+
+def test_an_entry_left_out_or_doubled_by_the_operator_is_caught(
+    audited: Alliance, exported: Path, tmp_path: Path
+) -> None:
+    entries = list(read_log_folder(exported, audited.log_key.verifier).entries())
+    index = index_of_an_earn(entries)
+    write_log(tmp_path / "left-out", entries[:index] + entries[index + 1 :], audited.log_key)
+    with pytest.raises(ClearingError, match=r"entry \d+: "):
+        audit(audited, tmp_path / "left-out")
+    write_log(tmp_path / "doubled", entries[: index + 1] + entries[index:], audited.log_key)
+    with pytest.raises(ClearingError, match=f"entry {index + 1}: its envelope was decided in entry {index} already"):
+        audit(audited, tmp_path / "doubled")
+
+
+def test_a_statement_file_that_differs_from_the_logged_digest_is_caught(audited: Alliance, copy: Path) -> None:
+    statement = copy / "statements" / "2026-01" / "merchant-cinema.json"
+    statement.write_bytes(statement.read_bytes().replace(b"cinema", b"cinemb", 1))
+    with pytest.raises(ClearingError, match="merchant-cinema.json: has the digest"):
+        audit(audited, copy)
+
+
+def test_a_proposed_statement_whose_digest_differs_is_caught(database_url: str, tmp_path: Path) -> None:
+    with founded(database_url) as alliance:
+        alliance.admit("bakery", "cinema")
+        alliance.earn("bakery", alliance.open_card("bakery"), 100)
+        alliance.travel("2026-02-01 00:00:00")
+        alliance.accept(close_window=instruction_pb2.CloseWindow(window="2026-01"))
+        false_proposal = proposal(alliance, "2026-01")
+        false_proposal.statement_digests[1].digest = b"\1" * 32
+        proposed = alliance.gateway.writer.head
+        assert proposed is not None
+        alliance.accept(propose_settlement=false_proposal)
+        with pytest.raises(ClearingError, match=f"entry {proposed.size}: .*2026-01: the statement of cinema has the digest"):
+            audit(alliance, export(alliance, tmp_path / "export"))

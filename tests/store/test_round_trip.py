@@ -1,0 +1,212 @@
+"""What is recorded and loaded again is what was decided, whatever merchants present."""
+
+from __future__ import annotations
+
+import string
+from typing import NamedTuple
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, text
+
+from clearing.model import Burn, Earn, Instruction, MerchantId, OpenCard, Outcome, Points, Presentment, Reference, Refund
+from clearing.rules.ledger import Ledger
+from clearing.store.books import check_books
+from clearing.store.database import snapshot
+from clearing.store.log_reads import read_tile
+from clearing.store.references import SignedReference
+from clearing.store.tables import metadata
+from tests.store.stored_alliance import BAKERY, CARDS, CINEMA, MERCHANTS, Message, StoredAlliance, transaction
+
+PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F))
+
+
+class Wish(NamedTuple):
+    """One transaction as it is drawn; whole numbers choose among what there is."""
+
+    kind: str
+    merchant: int
+    card: int
+    points: int
+    original: int
+
+
+class Step(NamedTuple):
+    """One batch: presentments of wishes, after some days."""
+
+    days: int
+    presentments: list[list[Wish]]
+    atomic: bool
+    expire: bool
+
+
+wishes = st.builds(
+    Wish,
+    st.sampled_from(["earn", "earn", "burn", "burn", "refund", "refund", "open", "again", "other content"]),
+    st.integers(0, 2),
+    st.integers(0, 2),
+    st.integers(1, 50),
+    st.integers(0, 1000),
+)
+steps = st.lists(
+    st.builds(
+        Step,
+        st.sampled_from([0, 0, 1, 35, 80]),
+        st.lists(st.lists(wishes, min_size=1, max_size=4), min_size=1, max_size=5),
+        st.booleans(),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps)
+def test_loading_gives_the_state_that_was_decided(engine: Engine, steps: list[Step]) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
+    alliance = StoredAlliance(engine)
+    alliance.batch(*(alliance.one(BAKERY, f"open-{number}", card, OpenCard()) for number, card in enumerate(CARDS[:2])))
+    for number, step in enumerate(steps):
+        alliance.days_pass(step.days)
+        messages = _messages(alliance, number, step)
+        with engine.begin() as connection:
+            loaded = alliance.load(connection, messages)
+        assert loaded == _known(alliance.ledger, messages)
+        alliance.batch(*messages)
+
+    everything = [
+        alliance.presentment(key[0], [transaction(key[0], key[1], recorded.card, OpenCard(), alliance.now)])
+        for key, recorded in alliance.ledger.transactions.items()
+    ]
+    with snapshot(engine) as connection:
+        loaded = alliance.load(connection, everything)
+        assert loaded.transactions == alliance.ledger.transactions
+        assert loaded.cards == {
+            token: card for token, card in alliance.ledger.cards.items() if token in loaded.cards
+        }
+        assert check_books(connection) == []
+        for tile in alliance.edge.partial_tiles():
+            assert read_tile(connection, tile.level, tile.number) == tile.hashes
+
+
+def _messages(alliance: StoredAlliance, number: int, step: Step) -> list[Message]:
+    messages: list[Message] = [
+        # Always one that is new, so that every batch has an entry.
+        alliance.one(BAKERY, f"certain-{number}", CARDS[0], Earn(Points(5), 100)),
+    ]
+    for place, group in enumerate(step.presentments):
+        merchant = MERCHANTS[group[0].merchant]
+        presented = []
+        for position, wish in enumerate(group):
+            reference = f"{number}/{place}/{position}"
+            known = [name for owner, name in alliance.ledger.transactions if owner == merchant] or [Reference("none")]
+            earlier = known[wish.original % len(known)]
+            points = Points(wish.points)
+            match wish.kind:
+                case "earn":
+                    kind = (reference, Earn(points, None))
+                case "burn":
+                    kind = (reference, Burn(points))
+                case "open":
+                    kind = (reference, OpenCard())
+                case "refund":
+                    kind = (reference, Refund(earlier, points if wish.original % 2 else None))
+                case "again":
+                    kind = (earlier, OpenCard())
+                case _:
+                    kind = (earlier, Burn(points))
+            presented.append(transaction(merchant, kind[0], CARDS[wish.card], kind[1], alliance.now))
+        messages.append(alliance.presentment(merchant, presented, atomic=step.atomic))
+    if step.expire:
+        messages.append(alliance.expire(f"expire-{number}", *CARDS[:2]))
+        messages.append(alliance.expire("expire, once more", *CARDS[:3]))
+    return messages
+
+
+def _known(ledger: Ledger, messages: list[Message]) -> Ledger:
+    """The part of a whole ledger that these messages can touch."""
+    cards = set()
+    asked: set[SignedReference] = set()
+    for message in messages:
+        if isinstance(message, Presentment):
+            for each in message.transactions:
+                cards.add(each.card)
+                asked.add((message.merchant, each.reference))
+                if isinstance(each.kind, Refund):
+                    asked.add((message.merchant, each.kind.original_reference))
+        else:
+            cards |= set(CARDS[:2]) if len(message.action.cards) == 2 else set(CARDS[:3])  # type: ignore[union-attr]
+    instructions = {message.reference for message in messages if isinstance(message, Instruction)}
+    return Ledger(
+        cards={token: card for token, card in ledger.cards.items() if token in cards},
+        transactions={key: recorded for key, recorded in ledger.transactions.items() if key in asked},
+        instructions={key: recorded for key, recorded in ledger.instructions.items() if key in instructions},
+    )
+
+
+def test_every_printable_character_of_a_reference_comes_back(engine: Engine) -> None:
+    assert set(string.printable) - set(string.whitespace) | {" "} == set(PRINTABLE)
+    references = [PRINTABLE[:64], PRINTABLE[64:], *PRINTABLE, "\\N", "\\.", "\\t", "NULL", '{"a","b"}', "'; --", " "]
+    references = list(dict.fromkeys(references))
+    alliance = StoredAlliance(engine)
+    presentment = alliance.presentment(
+        BAKERY,
+        [transaction(BAKERY, "open", CARDS[0], OpenCard(), alliance.now)]
+        + [transaction(BAKERY, each, CARDS[0], Earn(Points(1), None), alliance.now) for each in references],
+    )
+    assert set(alliance.batch(presentment)) == {Outcome.ACCEPTED}
+    with snapshot(engine) as connection:
+        loaded = alliance.load(connection, [presentment])
+        stored = set(connection.scalars(text("SELECT reference FROM transactions")))
+    assert loaded.transactions == alliance.ledger.transactions
+    assert stored == {"open", *references}
+
+
+def test_identifiers_with_every_printable_character_come_back_from_arrays(engine: Engine) -> None:
+    odd = MerchantId(PRINTABLE)
+    alliance = StoredAlliance(engine)
+    alliance.directory = alliance.directory.__class__(
+        origin=alliance.directory.origin,
+        constitution=alliance.directory.constitution,
+        founded_in=alliance.directory.founded_in,
+        stores={**alliance.directory.stores, transaction(odd, "", CARDS[0], OpenCard(), alliance.now).store: odd},
+    )
+    alliance.batch(
+        alliance.one(odd, "open", CARDS[0], OpenCard()),
+        alliance.one(odd, "earn", CARDS[0], Earn(Points(9), None)),
+    )
+    alliance.batch(alliance.one(CINEMA, "burn", CARDS[0], Burn(Points(4))))
+    alliance.batch(alliance.one(odd, "refund", CARDS[0], Refund(Reference("earn"), None)))
+    with snapshot(engine) as connection:
+        loaded = alliance.load(connection, [alliance.one(odd, "earn", CARDS[0], OpenCard())])
+        assert loaded.cards[CARDS[0]] == alliance.ledger.cards[CARDS[0]]
+        assert loaded.cards[CARDS[0]].debts == {odd: 4}
+        assert loaded.transactions[(odd, Reference("earn"))].points_refunded == 9
+        assert check_books(connection) == []
+
+
+def test_refunding_another_cards_transaction_is_known_as_such(engine: Engine) -> None:
+    alliance = StoredAlliance(engine)
+    alliance.batch(
+        alliance.one(BAKERY, "open-0", CARDS[0], OpenCard()),
+        alliance.one(BAKERY, "open-1", CARDS[1], OpenCard()),
+        alliance.one(BAKERY, "earn", CARDS[0], Earn(Points(9), None)),
+    )
+    refund = alliance.one(BAKERY, "refund", CARDS[1], Refund(Reference("earn"), None))
+    assert alliance.batch(refund) == [Outcome.ORIGINAL_OF_ANOTHER_CARD]
+
+
+def test_cards_at_hand_are_taken_over_and_not_loaded(engine: Engine) -> None:
+    from clearing.store.load import load_ledger
+
+    alliance = StoredAlliance(engine)
+    alliance.batch(alliance.one(BAKERY, "open", CARDS[0], OpenCard()))
+    message = alliance.one(BAKERY, "earn", CARDS[0], Earn(Points(9), None))
+    at_hand = alliance.ledger.cards[CARDS[0]].with_debt_added(CINEMA, 3)
+    with snapshot(engine) as connection:
+        loaded = load_ledger(
+            connection, presentments=[message], instructions=[], known_cards={CARDS[0]: at_hand, CARDS[1]: at_hand}
+        )
+    assert loaded.cards == {CARDS[0]: at_hand}
