@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from clearing.errors import ClearingError
-from clearing.log.checkpoint import Checkpoint, open_checkpoint
+from clearing.log.checkpoint import Checkpoint
 from clearing.log.merkle import HASH_SIZE
 from clearing.log.note import Verifier
 from clearing.model import EntryIndex, MerchantId, Reference
@@ -52,8 +52,8 @@ class ReceiptStoreError(ClearingError):
 class ReceiptStore:
     """One row an entry, one a reference, one a checkpoint. Any thread may use it.
 
-    Rows are durable against a crash of the program at once, against a power cut shortly after; a lost receipt can be had again
-    from the gateway.
+    Rows are durable against a crash of the program at once, against a power cut shortly after; a lost receipt can be
+    had again from the gateway.
     """
 
     def __init__(self, path: Path, verifier: Verifier) -> None:
@@ -103,11 +103,11 @@ class ReceiptStore:
         receipt = Receipt(leaf, EntryIndex(entry_index), hashes, note, replayed=False)
         return check_recorded(merchant, reference, receipt, position, self._verifier)[1]
 
-    def newest_checkpoint(self) -> Checkpoint | None:
-        """The largest checkpoint kept."""
+    def newest_checkpoint(self) -> str | None:
+        """The largest checkpoint kept, as its signed note."""
         with self._transaction() as cursor:
             row = cursor.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
-        return open_checkpoint(row[0], self._verifier) if row is not None else None
+        return str(row[0]) if row is not None else None
 
     def count(self) -> int:
         """For how many references a receipt is kept."""
@@ -155,12 +155,9 @@ class ReceiptStore:
     def _keep_checkpoint(cursor: sqlite3.Cursor, checkpoint: Checkpoint, note: str) -> None:
         cursor.execute("INSERT OR IGNORE INTO checkpoint VALUES (?, ?, ?)", (checkpoint.size, checkpoint.root, note))
         if cursor.rowcount == 0:
-            (root,) = cursor.execute("SELECT root FROM checkpoint WHERE size = ?", (checkpoint.size,)).fetchone()
-            if root != checkpoint.root:
-                raise ForkedLogError(
-                    f"the alliance signed two different logs of {checkpoint.size:,} entries; keep both receipts and have "
-                    "the alliance audited"
-                )
+            kept = cursor.execute("SELECT root, note FROM checkpoint WHERE size = ?", (checkpoint.size,)).fetchone()
+            if kept[0] != checkpoint.root:
+                raise ForkedLogError(f"the alliance signed two logs of {checkpoint.size:,} entries", kept[1], note)
 
     @staticmethod
     def _keep_entry(cursor: sqlite3.Cursor, checkpoint: Checkpoint, receipt: Receipt) -> None:
@@ -169,11 +166,13 @@ class ReceiptStore:
             "INSERT OR IGNORE INTO entry VALUES (?, ?, ?, ?)", (receipt.index, receipt.leaf, path, checkpoint.size)
         )
         if cursor.rowcount == 0:
-            (leaf,) = cursor.execute("SELECT leaf FROM entry WHERE entry_index = ?", (receipt.index,)).fetchone()
-            if leaf != receipt.leaf:
+            kept = cursor.execute(
+                "SELECT leaf, note FROM entry JOIN checkpoint ON size = checkpoint_size WHERE entry_index = ?",
+                (receipt.index,),
+            ).fetchone()
+            if kept[0] != receipt.leaf:
                 raise ForkedLogError(
-                    f"the alliance signed for two different entries {receipt.index:,}; keep both receipts and have the "
-                    "alliance audited"
+                    f"the alliance signed for two different entries {receipt.index:,}", kept[1], receipt.checkpoint
                 )
 
     @contextmanager

@@ -27,6 +27,11 @@ class ReceiptError(ClearingError):
 class ForkedLogError(ReceiptError):
     """The alliance has shown two logs that cannot be one: it forked, shrank or was rewritten."""
 
+    def __init__(self, message: str, *evidence: str) -> None:
+        """``evidence`` is the signed checkpoints that contradict each other: show them to the auditor."""
+        super().__init__(f"{message}; keep this error's signed checkpoints as evidence, and have the alliance audited")
+        self.evidence = evidence
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionReceipt:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearing.model import POOL, EntryIndex, MerchantId, Points, SettlementMethod, WindowId, WindowRange
-from clearing.rules.directory import Prices
+from clearing.rules.directory import Prices, TermsScope
 from clearing.rules.movements import Flow, Movement
 from settlement.errors import NoSuchStatementError, WindowNotClosedError
 from settlement.month_end import Settlement, settle
@@ -45,8 +45,9 @@ def flows(draw: st.DrawFn) -> list[Flow]:
 
 @st.composite
 def settlements(draw: st.DrawFn) -> Settlement:
-    terms = {}
-    for scope in ((None, None), (B, None), (A, B)):
+    terms: dict[TermsScope, tuple[Prices, ...]] = {}
+    scopes: tuple[TermsScope, ...] = ((None, None), (B, None), (A, B))
+    for scope in scopes:
         first, second = (
             Prices(datetime.date(2026, 1, day), draw(prices) if scope[1] is None else None, draw(prices))
             for day in (1, 16)
@@ -132,7 +133,7 @@ def test_one_months_closing_is_the_next_months_opening() -> None:
 def test_an_empty_month_settles_to_nothing(method: SettlementMethod) -> None:
     settlement = settled("before\na earn 1000 on 2025-12-05", method)
     alliance = settlement.alliance
-    assert alliance.obligations == alliance.payments == alliance.bilateral == alliance.redemptions == ()
+    assert not (alliance.obligations or alliance.payments or alliance.bilateral or alliance.redemptions)
     assert [each.net_minor for each in alliance.positions] == [0] * len(alliance.positions)
     assert settlement.statement_of(A).points.closing.outstanding == 1000
     participants = [each.participant for each in alliance.positions]
@@ -141,7 +142,7 @@ def test_an_empty_month_settles_to_nothing(method: SettlementMethod) -> None:
 
 def test_an_alliance_without_merchants_settles_to_nothing() -> None:
     settlement = settled("", merchants=())
-    assert settlement.merchants == settlement.alliance.positions == settlement.alliance.payments == ()
+    assert not (settlement.merchants or settlement.alliance.positions or settlement.alliance.payments)
 
 
 def test_what_happens_after_the_close_changes_nothing() -> None:

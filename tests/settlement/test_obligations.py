@@ -54,7 +54,7 @@ def test_each_issuer_owes_each_redeemer_for_its_points() -> None:
 def test_own_points_are_shown_and_owed_to_nobody() -> None:
     settlement = settled(f"{PLENTY}\na burn 500 at a on 2026-01-20")
     (obligation,) = settlement.alliance.obligations
-    assert (obligation.points, obligation.amount_minor, obligation.exact_minor) == (500, 0, 0)
+    assert (obligation.points, obligation.amount_minor, obligation.exact_minor) == (500, 0, Decimal(0))
     assert obligation.lines[0].price == 0
     assert settlement.alliance.payments == ()
     statement = settlement.statement_of(A)
@@ -183,11 +183,12 @@ def test_huge_points_at_the_finest_price_are_exact() -> None:
     settlement = settled(f"""
         prices alliance 2026-01-01 redemption 999999.99999999
         a earn {10**18} on 2026-01-05
-        a burn {10**18} at b on 2026-01-05
+        a burn {10**18 - 1} at b on 2026-01-05
     """)
     (obligation,) = settlement.alliance.obligations
-    assert obligation.exact_minor == 10**18 * 99999999999999 // 10**6
-    assert obligation.amount_minor == obligation.exact_minor
+    # 99,999,999,999,999 x (10^18 - 1), in millionths of a cent.
+    assert obligation.exact_minor == Decimal("99999999999998999999900000000.000001")
+    assert (obligation.amount_minor, obligation.remainder_minor) == (99999999999998999999900000000, Decimal("0.000001"))
 
 
 POOL_MONTH = """

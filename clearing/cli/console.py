@@ -1,0 +1,83 @@
+"""How the commands speak: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from clearing.model import Instant
+from clearing.rules.calendar import moment_of
+
+WIDTH_IN_PIPES = 200
+"""Columns a table may take where no terminal says how wide it is."""
+
+
+def _console(*, stderr: bool) -> Console:
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, width=None if is_terminal else WIDTH_IN_PIPES)
+
+
+output = _console(stderr=False)
+messages = _console(stderr=True)
+
+
+def say(text: str, style: str = "") -> None:
+    """One line of a result, never broken: it may be copied."""
+    output.print(Text(text, style), soft_wrap=True)
+
+
+def note(text: str, style: str = "") -> None:
+    """One line beside the result."""
+    messages.print(Text(text, style), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """What went wrong, in one red line."""
+    note("Error: " + " ".join(text.split()), "red")
+
+
+def print_json(value: Any) -> None:
+    """A result for a program."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> None:
+    """A table; the columns named in ``numbers`` are aligned to the right."""
+    output.print(make_table(title, columns, rows, numbers))
+
+
+def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
+    """A table with plain cells: nothing in them is taken for markup."""
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        table.add_column(Text(column), justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def progress_bar() -> Progress:
+    """A bar for long work; it goes to standard error, and only to a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=messages,
+        disable=not messages.is_terminal,
+    )
+
+
+def time_text(instant: Instant | None) -> str:
+    """A time in ISO 8601, in UTC; empty where there is none."""
+    if instant is None:
+        return ""
+    return moment_of(instant).astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,233 @@
+"""A connection to an alliance's gateway: calls that are retried where that is safe, and answers that are checked.
+
+Whoever speaks for a merchant uses ``merchant_gateway.client``; this is what several merchants' systems in one program
+can share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from clearing.clock import WallClock, system_time
+from clearing.contract.entry import instant_of
+from clearing.errors import ClearingError
+from clearing.keys import PrivateKey
+from clearing.log.checkpoint import open_checkpoint
+from clearing.log.note import NoteError, Verifier
+from clearing.model import ClockKind, Instant, MerchantId, Reference, StoreId
+from clearing.receipt import receipt_of
+from clearing.tokens import make_token
+from clearing.v1.audit_pb2 import GetConsistencyProofRequest
+from clearing.v1.audit_pb2_grpc import AuditStub
+from clearing.v1.envelope_pb2 import Envelope
+from clearing.v1.merchant_gateway_pb2 import GetTransactionRequest, SubmitRequest
+from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub
+from clearing.v1.operations_pb2 import GetAllianceRequest, ListMerchantsRequest
+from clearing.v1.operations_pb2_grpc import OperationsStub
+from merchant_gateway.gateway_error import gateway_error_of
+from merchant_gateway.receipt_store import ReceiptStore
+from merchant_gateway.retry import RetryPolicy, call_with_retries
+from merchant_gateway.seen_log import SeenLog
+from merchant_gateway.transaction_receipt import (
+    ForkedLogError,
+    ReceiptError,
+    TransactionReceipt,
+    check_recorded,
+    check_submitted,
+)
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_send_message_length", 16 * 1024 * 1024),
+    # Only while a call waits, and seldom: a gateway closes connections that ping it more often than it allows.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # The transport looks for a gateway that came back about as often as calls are sent again.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Which errors are worth a retry is decided here, not by the transport.
+    ("grpc.enable_retries", 0),
+)
+
+
+class WrongAllianceError(ClearingError):
+    """The gateway is another alliance's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alliance:
+    """What a merchant's system needs to know of its alliance."""
+
+    currency: str
+    currency_decimals: int
+    time_zone: str
+    clock: ClockKind
+    late_presentment_days: int
+    accepted_at: Instant
+    """The ledger's time: that of its newest entry."""
+    log_size: int
+
+
+class MerchantConnection:
+    """Calls to one gateway. Any thread may use it."""
+
+    def __init__(
+        self,
+        address: str,
+        verifier: Verifier,
+        *,
+        receipts: ReceiptStore | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        retry: RetryPolicy | None = None,
+        wall_clock: WallClock = system_time,
+    ) -> None:
+        """Connect on the first call.
+
+        ``address`` is host and port; ``verifier`` is the alliance's public key, got from the alliance, not from the
+        gateway. ``receipts`` keeps what is answered, and remembers the log from one run to the next; without, nothing
+        is kept. Without ``credentials`` the connection is not encrypted: only for a gateway on the same machine.
+        """
+        self._address = address
+        self._verifier = verifier
+        self._receipts = receipts
+        self._retry = retry if retry is not None else RetryPolicy()
+        self._wall_clock = wall_clock
+        self._log = SeenLog()
+        remembered = receipts.newest_checkpoint() if receipts is not None else None
+        if remembered is not None:
+            self._log.see(open_checkpoint(remembered, verifier), remembered)
+        self._channel = (
+            grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
+        )
+        self.gateway = MerchantGatewayStub(self._channel)
+        self.operations = OperationsStub(self._channel)
+        self._audit = AuditStub(self._channel)
+
+    @property
+    def origin(self) -> str:
+        """The alliance's origin: what presentments must name."""
+        return self._verifier.name
+
+    def submit(self, envelopes: Sequence[Envelope]) -> list[list[TransactionReceipt]]:
+        """Present signed envelopes, in one call; for each, what its transactions came to, verified and kept.
+
+        Safe to call again with the same envelopes, also in another run: what was decided before is answered as it was.
+        Raises ``GatewayError`` if the gateway turned the call away or stayed out of reach (then ask again), and
+        ``ReceiptError`` if its answer proves nothing.
+        """
+        newest_before = self._log.newest
+        answer = self.call(self.gateway.Submit, SubmitRequest(envelopes=envelopes))
+        if len(answer.receipts) != len(envelopes):
+            raise ReceiptError(f"the gateway gave {len(answer.receipts)} receipts for {len(envelopes)} envelopes")
+        checked = [
+            check_submitted(envelope, receipt_of(message), self._verifier)
+            for envelope, message in zip(envelopes, answer.receipts, strict=True)
+        ]
+        for (checkpoint, _), message in zip(checked, answer.receipts, strict=True):
+            self._log.see(checkpoint, message.checkpoint, newest_before)
+        if self._receipts is not None:
+            self._receipts.keep((checkpoint, each) for checkpoint, receipts in checked for each in receipts)
+        return [receipts for _, receipts in checked]
+
+    def transaction(self, key: PrivateKey, merchant: MerchantId, reference: Reference) -> TransactionReceipt:
+        """A merchant's transaction as the log holds it. Raises ``GatewayError`` with NOT_FOUND if there is none."""
+        request = GetTransactionRequest(reference=reference, merchant=merchant)
+        answer = self.call(self.gateway.GetTransaction, request, key)
+        receipt = receipt_of(answer.receipt)
+        checkpoint, checked = check_recorded(merchant, reference, receipt, answer.position, self._verifier)
+        # Without the size before the call: a gateway that stands by may read a little behind the one that writes.
+        self._log.see(checkpoint, receipt.checkpoint)
+        if self._receipts is not None:
+            self._receipts.keep([(checkpoint, checked)])
+        return checked
+
+    def alliance(self) -> Alliance:
+        """The alliance's constitution, as far as merchants need it. Raises ``WrongAllianceError``."""
+        answer = self.call(self.operations.GetAlliance, GetAllianceRequest())
+        constitution = answer.constitution
+        if constitution.log_verifier != self._verifier.vkey:
+            raise WrongAllianceError(
+                f"the gateway at {self._address} is of the alliance {constitution.log_verifier}, and the key given is "
+                f"{self._verifier.vkey}; check the address and the key"
+            )
+        return Alliance(
+            currency=constitution.currency,
+            currency_decimals=constitution.currency_decimals,
+            time_zone=constitution.time_zone,
+            clock=ClockKind(constitution.clock),
+            late_presentment_days=constitution.late_presentment_days,
+            accepted_at=instant_of(answer.accepted_at),
+            log_size=answer.log_size,
+        )
+
+    def stores(self, key: PrivateKey) -> dict[StoreId, MerchantId]:
+        """All open stores and whose they are."""
+        answer = self.call(self.operations.ListMerchants, ListMerchantsRequest(), key)
+        return {StoreId(store): MerchantId(each.merchant) for each in answer.merchants for store in each.stores}
+
+    def check_log(self, key: PrivateKey) -> int:
+        """Have the alliance prove that its log has only grown since the first checkpoint known here; its size now.
+
+        With a receipt store that reaches back to the runs before. Raises ``ForkedLogError`` where the proof fails.
+        """
+        proven = self._log.proven
+        old_size = proven.checkpoint.size if proven is not None else 1
+        answer = self.call(self._audit.GetConsistencyProof, GetConsistencyProofRequest(old_size=old_size), key)
+        try:
+            checkpoint = open_checkpoint(answer.checkpoint, self._verifier)
+        except NoteError as error:
+            raise ReceiptError(f"the newest checkpoint does not hold: {error}") from error
+        if proven is not None:
+            if checkpoint.size < old_size:
+                raise ForkedLogError(
+                    f"the log shrank from {old_size:,} to {checkpoint.size:,} entries", proven.note, answer.checkpoint
+                )
+            self._log.prove(checkpoint, answer.checkpoint, list(answer.consistency_path))
+        self._log.see(checkpoint, answer.checkpoint)
+        return checkpoint.size
+
+    def call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
+        request: RequestT,
+        key: PrivateKey | None = None,
+    ) -> ResponseT:
+        """One call, retried with the same bytes; with a token of ``key`` if one is given. Raises ``GatewayError``."""
+
+        def attempt(timeout_seconds: float) -> ResponseT:
+            metadata: tuple[tuple[str, str], ...] = ()
+            if key is not None:
+                # A token for each attempt: it lives a minute, and attempts may go on for longer.
+                metadata = (("authorization", f"Bearer {make_token(key, self.origin, self._wall_clock())}"),)
+            try:
+                return method(request, timeout=timeout_seconds, metadata=metadata)
+            except grpc.RpcError as error:
+                raise gateway_error_of(error, self._address) from None
+
+        return call_with_retries(attempt, self._retry)
+
+    def close(self) -> None:
+        """Close the connection; the receipt store stays open."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        """The connection itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
