@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clearing.contract import bounds
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import KeyId, MerchantId, Role
 
@@ -28,7 +29,7 @@ class Caller:
             return self.merchant
         if not asked:
             raise Rejection(ErrorReason.INVALID_FIELD, "merchant: name the merchant to read", field="merchant")
-        return MerchantId(asked)
+        return bounds.participant(asked, "merchant")
 
     def require_role(self, *roles: Role) -> None:
         """Refuse with ROLE_NOT_ALLOWED a caller of another role."""

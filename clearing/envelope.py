@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, SIGNATURES_MAX
+from clearing.contract.decoding import has_unknown_fields
 from clearing.errors import ErrorReason, Rejection
 from clearing.keys import SIGNATURE_BYTES, PrivateKey, signature_holds
 from clearing.model import KeyId
@@ -53,6 +54,12 @@ def check_shape(envelope: Envelope, payload_type: str) -> None:
     key_ids = [signature.keyid for signature in envelope.signatures]
     if len(set(key_ids)) < len(key_ids):
         raise Rejection(ErrorReason.MALFORMED_ENVELOPE, "a key signed the envelope twice", field="signatures")
+    # Nobody signed such fields, and the log would carry them for ever.
+    if has_unknown_fields(envelope):
+        raise Rejection(
+            ErrorReason.UNKNOWN_FIELDS,
+            "the envelope holds fields that this gateway does not know; check the proto's version",
+        )
 
 
 def signers_among(

@@ -294,10 +294,9 @@ class ProposeSettlement:
 
 @dataclass(frozen=True, slots=True)
 class ApproveSettlement:
-    """Agrees to the settlement with this alliance statement."""
+    """Agrees to a proposal, exactly as it was logged last."""
 
-    window: WindowId
-    alliance_statement_digest: bytes
+    proposal: ProposeSettlement
 
 
 @dataclass(frozen=True, slots=True)

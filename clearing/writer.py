@@ -8,6 +8,7 @@ in it, which are swapped whole after a commit.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -25,11 +26,12 @@ from clearing.log_state import read_log_state
 from clearing.receipt import Receipt
 from clearing.rules.directory import Directory
 from clearing.rules.presentment import AlreadyDecided
+from clearing.store.database import snapshot
 from clearing.store.database_errors import DatabaseUnavailableError, translated_errors
 from clearing.store.head import FencedError, Head
 from clearing.store.load import load_ledger
 from clearing.store.record import record_batch
-from clearing.store.writer_lock import WriterLock, WriterLockHeldError, hold_writer_lock
+from clearing.store.writer_lock import LEASE_SECONDS, WriterLock, WriterLockHeldError, hold_writer_lock
 from clearing.stored_log import stored_receipt
 
 logger = structlog.get_logger()
@@ -38,6 +40,11 @@ POOL_TRANSACTIONS_MAX = 20_000
 """Transactions that may wait: about a second or two of work, so that a till hears "later" rather than nothing."""
 BATCH_TRANSACTIONS_MAX = 2_000
 """Transactions after which a batch takes no further call, so that nobody waits for a long one."""
+LOCK_CHECK_SECONDS = LEASE_SECONDS / 4
+"""How often the writer's lock is asked after: the database takes it from a writer that is silent for its lease."""
+
+DATABASE_UNAVAILABLE_TEXT = "the gateway cannot reach its database now; send again after the delay in RetryInfo"
+"""What callers are told; what the database said is in the gateway's log, since it names hosts and paths."""
 
 Reply = Receipt | Rejection
 
@@ -73,9 +80,11 @@ class Writer:
         self._turned_away: Rejection | None = None
         """Once set, why no further call is taken."""
         self._lock: WriterLock = hold_writer_lock(engine)
+        self._lock_seen_s = time.monotonic()
+        """When the lock was last known to be held, by the monotonic clock."""
         try:
             self._state = self._read_state()
-        except ClearingError:
+        except BaseException:  # whatever it was, the log must not stay locked by a writer that never was
             self._lock.release()
             raise
         self._state_in_doubt = False
@@ -107,7 +116,7 @@ class Writer:
         call = _Call(messages, sum(map(_weight, messages)))
         with self._pool_changed:
             if self._turned_away is not None:
-                raise self._turned_away
+                raise _copy(self._turned_away)
             if self._pool and self._pool_transactions + call.transactions > POOL_TRANSACTIONS_MAX:
                 raise Rejection(
                     ErrorReason.POOL_FULL,
@@ -130,21 +139,29 @@ class Writer:
     # ---- the writer's thread ----
 
     def _run(self) -> None:
-        while calls := self._next_calls():
+        while (calls := self._next_calls()) is not None:
             try:
-                self._answer(calls)
+                self._keep_lock()
+                if calls:
+                    self._answer(calls)
             except DatabaseUnavailableError as error:
+                logger.warning("database_unavailable", error=str(error), calls=len(calls))
                 self._state_in_doubt = True
-                _turn_away(calls, Rejection(ErrorReason.DATABASE_UNAVAILABLE, str(error)))
+                _turn_away(calls, Rejection(ErrorReason.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE_TEXT))
             except ClearingError as error:
                 # Fenced, or the log is not what it should be: whatever it is, this writer must not go on.
                 self._stop_writing(error, calls)
+            except Exception as error:  # a defect of ours: callers must hear of it, not wait for ever
+                logger.exception("writer_failed")
+                self._stop_writing(error, calls)
 
-    def _next_calls(self) -> list[_Call]:
-        """The calls of the next batch; empty once closing and nothing is left."""
+    def _next_calls(self) -> list[_Call] | None:
+        """The calls of the next batch; none when it is time to ask after the lock; None once closing and all is done."""
         with self._pool_changed:
-            while not self._pool and self._turned_away is None:
-                self._pool_changed.wait()
+            if not self._pool and self._turned_away is None:
+                self._pool_changed.wait(LOCK_CHECK_SECONDS)
+            if not self._pool and self._turned_away is not None:
+                return None
             calls: list[_Call] = []
             transactions = 0
             while self._pool and transactions < BATCH_TRANSACTIONS_MAX:
@@ -159,8 +176,16 @@ class Writer:
 
         Should deciding them fail in a way it never may, each call is tried alone, so that one bad message does not hold up others.
         """
+        messages = [message for call in calls for message in call.messages]
         try:
-            replies = self._commit([message for call in calls for message in call.messages])
+            try:
+                replies = self._commit(messages)
+            except FencedError:
+                if not self._lock.still_held():
+                    raise
+                # This is the writer: what grew the log was the last commit of one that ended or lost its lock.
+                self._state_in_doubt = True
+                replies = self._commit(messages)
         except ClearingError:
             raise
         except Exception:  # a defect of ours, whatever it is, must not end the writer
@@ -216,7 +241,7 @@ class Writer:
         return [reply(answer) for answer in batch.answers]
 
     def _read_state(self) -> LogState:
-        with translated_errors(), self._engine.connect() as connection:
+        with snapshot(self._engine) as connection:
             state = read_log_state(connection)
         if state.directory is not None and state.directory.constitution.log_verifier != self._signer.vkey:
             raise WrongLogKeyError(
@@ -225,17 +250,39 @@ class Writer:
             )
         return state
 
+    def _keep_lock(self) -> None:
+        """Ask after the lock when it is time. If it was lost, another writer may have been here: the state is in doubt."""
+        if time.monotonic() - self._lock_seen_s >= LOCK_CHECK_SECONDS and not self._state_in_doubt:
+            if self._lock.still_held():
+                self._lock_seen_s = time.monotonic()
+            else:
+                self._state_in_doubt = True
+        if self._state_in_doubt:
+            self._take_up_again()
+
     def _take_up_again(self) -> None:
         """After an error it is not known whether the last batch was committed: read it from the database."""
         if not self._lock.still_held():
-            self._lock = hold_writer_lock(self._engine)
+            self._lock.release()
+            try:
+                self._lock = hold_writer_lock(self._engine)
+            except WriterLockHeldError as error:
+                if time.monotonic() - self._lock_seen_s > LEASE_SECONDS:
+                    raise
+                # It may be our own lost session, which the database ends when its lease is over.
+                raise DatabaseUnavailableError(str(error)) from error
+        self._lock_seen_s = time.monotonic()
         self._state = self._read_state()
         self._state_in_doubt = False
 
-    def _stop_writing(self, error: ClearingError, calls: list[_Call]) -> None:
+    def _stop_writing(self, error: Exception, calls: list[_Call]) -> None:
         logger.error("writer_stopped", error=str(error))
-        reason = ErrorReason.FENCED if isinstance(error, FencedError | WriterLockHeldError) else ErrorReason.INTERNAL
-        rejection = Rejection(reason, f"this gateway has stopped writing: {error}")
+        if isinstance(error, FencedError | WriterLockHeldError):
+            rejection = Rejection(
+                ErrorReason.FENCED, "another gateway writes this log now, and this one has stopped; send to that one"
+            )
+        else:
+            rejection = Rejection(ErrorReason.INTERNAL, "the gateway has stopped writing; its log says why")
         with self._pool_changed:
             self._turned_away = rejection
             calls = [*calls, *self._pool]
@@ -251,4 +298,9 @@ def _weight(message: SignedMessage) -> int:
 def _turn_away(calls: Sequence[_Call], rejection: Rejection) -> None:
     for call in calls:
         if not call.replies.done():
-            call.replies.set_exception(rejection)
+            call.replies.set_exception(_copy(rejection))
+
+
+def _copy(rejection: Rejection) -> Rejection:
+    """Its like for one caller: an exception that is raised over and over keeps the frames of every time."""
+    return Rejection(rejection.reason, rejection.message, field=rejection.field)

@@ -13,6 +13,7 @@ import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -20,6 +21,7 @@ from grpc_status import rpc_status
 
 from clearing.errors import ClearingError, ErrorReason, Rejection
 from clearing.store.database_errors import DatabaseUnavailableError
+from clearing.writer import DATABASE_UNAVAILABLE_TEXT
 
 logger = structlog.get_logger()
 
@@ -27,6 +29,9 @@ DOMAIN = "clearing"
 """``ErrorInfo.domain`` of every error of ours."""
 
 RETRY_DELAY_MS = 250
+
+TEXT_BYTES_MAX = 1_000
+"""A status travels in trailers, twice, and gRPC refuses trailers above 8 KiB; an error's text may quote what was sent."""
 
 STATUS_CODES: dict[ErrorReason, Code] = {
     ErrorReason.MALFORMED_ENVELOPE: Code.INVALID_ARGUMENT,
@@ -70,15 +75,25 @@ def status_of(rejection: Rejection) -> Status:
     info = ErrorInfo(reason=rejection.reason.name, domain=DOMAIN)
     if rejection.envelope_index is not None:
         info.metadata["envelope_index"] = str(rejection.envelope_index)
-    status = Status(code=int(code), message=rejection.message)
+    text = _shortened(rejection.message)
+    status = Status(code=int(code), message=text)
     status.details.append(_packed(info))
     if rejection.field is not None:
-        violation = BadRequest.FieldViolation(field=rejection.field, description=rejection.message)
+        violation = BadRequest.FieldViolation(field=rejection.field, description=text)
         status.details.append(_packed(BadRequest(field_violations=[violation])))
     if code in _WORTH_RETRYING:
         delay = Duration(nanos=RETRY_DELAY_MS * 1_000_000)
         status.details.append(_packed(RetryInfo(retry_delay=delay)))
     return status
+
+
+def _shortened(text: str) -> str:
+    """The text without its middle where it is long: the beginning says what is wrong, the end what to do."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= TEXT_BYTES_MAX:
+        return text
+    half = TEXT_BYTES_MAX // 2
+    return f"{encoded[:half].decode(errors='ignore')} … {encoded[-half:].decode(errors='ignore')}"
 
 
 def _packed(message: ErrorInfo | BadRequest | RetryInfo) -> AnyMessage:
@@ -92,7 +107,8 @@ def rejection_of(error: Exception, method: str) -> Rejection:
     if isinstance(error, Rejection):
         return error
     if isinstance(error, DatabaseUnavailableError):
-        return Rejection(ErrorReason.DATABASE_UNAVAILABLE, str(error))
+        logger.warning("database_unavailable", method=method, error=str(error))
+        return Rejection(ErrorReason.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE_TEXT)
     if isinstance(error, ClearingError):
         logger.error("call_failed", method=method, error=str(error))
     else:
@@ -107,7 +123,10 @@ else:  # generic in its stubs only
 
 
 class ErrorInterceptor(_ServerInterceptor):
-    """Turns whatever a service raises into a status, so that no exception text of ours or a library's leaks."""
+    """Turns whatever a service raises into a status, so that no exception text of ours or a library's leaks.
+
+    It also reads the request, because grpcio answers bytes that are none with INTERNAL, as if the fault were the gateway's.
+    """
 
     def intercept_service(
         self,
@@ -121,22 +140,33 @@ class ErrorInterceptor(_ServerInterceptor):
             return handler
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
-                _guarded_stream(handler.unary_stream, method),
-                request_deserializer=handler.request_deserializer,
+                _guarded_stream(handler.unary_stream, method, handler.request_deserializer),
                 response_serializer=handler.response_serializer,
             )
         assert handler.unary_unary is not None, "no method of ours takes a stream"
         return grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary, method),
-            request_deserializer=handler.request_deserializer,
+            _guarded(handler.unary_unary, method, handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
 
 
-def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-    def call(request: Any, context: grpc.ServicerContext) -> Any:
+Deserialiser = Callable[[bytes], Any] | None
+
+
+def _read(request: bytes, deserialiser: Deserialiser) -> Any:
+    assert deserialiser is not None, "every method of ours takes a message"
+    try:
+        return deserialiser(request)
+    except DecodeError:
+        raise Rejection(
+            ErrorReason.MALFORMED_PAYLOAD, "the call's bytes are not its request message; check the proto's version"
+        ) from None
+
+
+def _guarded(method: Callable[..., Any], name: str, deserialiser: Deserialiser) -> Callable[..., Any]:
+    def call(request: bytes, context: grpc.ServicerContext) -> Any:
         try:
-            return method(request, context)
+            return method(_read(request, deserialiser), context)
         except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
             rejection = rejection_of(error, name)
         context.abort_with_status(rpc_status.to_status(status_of(rejection)))
@@ -144,10 +174,12 @@ def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     return call
 
 
-def _guarded_stream(method: Callable[..., Iterator[Any]], name: str) -> Callable[..., Iterator[Any]]:
-    def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+def _guarded_stream(
+    method: Callable[..., Iterator[Any]], name: str, deserialiser: Deserialiser
+) -> Callable[..., Iterator[Any]]:
+    def call(request: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
-            yield from method(request, context)
+            yield from method(_read(request, deserialiser), context)
             return
         except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
             rejection = rejection_of(error, name)

@@ -12,7 +12,7 @@ from clearing.errors import ErrorReason, Rejection
 from clearing.model import EntryIndex, WindowRange
 from clearing.rules.calendar import next_window
 from clearing.rules.directory import Directory
-from clearing.store.database_errors import translated_errors
+from clearing.store.database import snapshot
 from clearing.store.ledger_reads import (
     ListedTransaction,
     TransactionPlace,
@@ -30,6 +30,8 @@ from merchant_gateway.calls import caller_of
 ENVELOPES_MAX = 500
 CALL_BYTES_MAX = 2 * 1024 * 1024
 """A call's answer holds all its entries again; both stay below gRPC's usual limit of 4 MiB a message."""
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
+"""That limit. Short envelopes that repeat parts of a long presentment each get its whole entry, and may go beyond it."""
 
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000
@@ -63,6 +65,13 @@ class MerchantGateway(MerchantGatewayServicer):
             if isinstance(reply, Rejection):
                 raise reply.of_envelope(index)
             response.receipts.append(reply.message())
+        if response.ByteSize() > ANSWER_BYTES_MAX:
+            raise Rejection(
+                ErrorReason.CALL_SIZE,
+                f"all is decided, but the receipts have together {response.ByteSize():,} bytes, and {ANSWER_BYTES_MAX:,} "
+                "is the most of an answer; send the same envelopes again, fewer a call",
+                field="envelopes",
+            )
         return response
 
     def GetCard(self, request: contract.GetCardRequest, context: grpc.ServicerContext) -> contract.GetCardResponse:
@@ -70,7 +79,7 @@ class MerchantGateway(MerchantGatewayServicer):
         caller_of(context, self._authenticator)
         token = bounds.card_token(request.card_token, "card_token")
         directory = self._authenticator.directory()
-        with translated_errors(), self._engine.connect() as connection:
+        with snapshot(self._engine) as connection:
             card = read_card(connection, token)
         if card is None:
             raise Rejection(ErrorReason.NOT_FOUND, "no such card has been opened", field="card_token")
@@ -96,7 +105,7 @@ class MerchantGateway(MerchantGatewayServicer):
         merchant = caller_of(context, self._authenticator).merchant_in_view(request.merchant)
         reference = bounds.reference(request.reference, "reference")
         head = self._writer.head
-        with translated_errors(), self._engine.connect() as connection:
+        with snapshot(self._engine) as connection:
             found = read_transaction(connection, merchant, reference)
             if found is None or head is None or found.entry_index >= head.size:
                 raise Rejection(ErrorReason.NOT_FOUND, f"no transaction {reference!r} of {merchant}", field="reference")
@@ -112,7 +121,7 @@ class MerchantGateway(MerchantGatewayServicer):
         page_size = min(request.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
         bounds.whole_number(page_size, 1, PAGE_SIZE_MAX, "page_size")
         after = _place_of(request.page_token)
-        with translated_errors(), self._engine.connect() as connection:
+        with snapshot(self._engine) as connection:
             listed = list_transactions(
                 connection,
                 merchant,

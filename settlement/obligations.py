@@ -2,7 +2,7 @@
 
 Issuer pays: each issuer owes each redeemer for the issuer's points redeemed there, at the redemption price. A merchant
 owes itself nothing for its own points; they are shown without a price.
-Pool: each issuer owes the pool for the points it issued, at its issuance price, and the pool owes each redeemer for
+Pool: each issuer owes the pool for the points it issued and did not get back unspent, at its issuance price, and the pool owes each redeemer for
 every point redeemed there, the redeemer's own included, at the redemption price of each issuer's points.
 
 The price is that of the local day the flow is priced on. A refund is priced on its original's day, so it takes back
@@ -17,17 +17,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
+from types import MappingProxyType
 from typing import NamedTuple
 
 from clearing.model import POOL, MerchantId, SettlementMethod
 from clearing.rules.directory import Directory
-from clearing.rules.movements import Flow
+from clearing.rules.movements import Flow, Movement
 from clearing.rules.terms import issuance_price, redemption_price
 from settlement.money import exact_arithmetic, minor_from_major, round_half_even
-from settlement.points import ISSUED, REDEEMED
+from settlement.points import REDEEMED
 
 Pair = tuple[MerchantId, MerchantId]
 """Debtor and creditor."""
+
+ISSUANCE_CHARGED: Mapping[Movement, int] = MappingProxyType(
+    {Movement.EARN: 1, Movement.EARN_TO_CREDITOR: 1, Movement.EARN_REFUNDED: -1}
+)
+"""What the pool's issuance fee is charged on. Points that were spent or had expired return no fee when their earn is
+taken back: the pool has paid a redeemer for the spent ones, and an issuer could otherwise redeem its own points at
+the pool's cost (docs/decisions: issuance fee)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +111,9 @@ def obligations(directory: Directory, flows: Iterable[Flow]) -> tuple[Obligation
             key = _LineKey(flow.issuer, flow.redeemer, flow.priced_on)
             pair = (POOL if by_pool else flow.issuer, flow.redeemer)
             days[pair][key].add(REDEEMED[flow.movement], flow.points)
-        if by_pool and flow.movement in ISSUED:
+        if by_pool and flow.movement in ISSUANCE_CHARGED:
             key = _LineKey(flow.issuer, None, flow.priced_on)
-            days[flow.issuer, POOL][key].add(ISSUED[flow.movement], flow.points)
+            days[flow.issuer, POOL][key].add(ISSUANCE_CHARGED[flow.movement], flow.points)
     return tuple(_obligation(directory, pair, days[pair]) for pair in sorted(days))
 
 

@@ -17,6 +17,7 @@ from clearing.receipt import Receipt, receipt_of
 from clearing.settings import Settings
 from clearing.tokens import make_token
 from clearing.v1.envelope_pb2 import Envelope
+from clearing.v1.instruction_pb2 import CreateAlliance
 from clearing.v1.operations_pb2 import GetAllianceRequest, GetAllianceResponse, InstructRequest
 from clearing.v1.operations_pb2_grpc import OperationsStub
 from clearing.v1.settlement_pb2_grpc import SettlementStub
@@ -35,11 +36,18 @@ class NoGatewayError(ClearingError):
     """Nothing answers at the gateway's address."""
 
 
+class WrongAllianceError(ClearingError):
+    """The gateway is another alliance's than the home folder."""
+
+
 class GatewayConnection:
-    """A channel to the gateway of the settings, and the alliance it should be of."""
+    """A channel to the gateway that the settings name, which is there and of the home folder's alliance."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing is sent yet. Raises ``ClearingError`` for an address that is none, or a home without an alliance."""
+        """Ask the gateway for its alliance, once, so that a command says at once if there is none.
+
+        Raises ``NoGatewayError``, ``WrongAllianceError``, ``HomeError`` or ``ListenError`` for an address that is none.
+        """
         split_address(settings.address)
         self.settings = settings
         self.alliance: Alliance = home_of(settings).alliance()
@@ -47,11 +55,20 @@ class GatewayConnection:
         self._channel = grpc.insecure_channel(settings.address, options=(size,))
         self.operations = OperationsStub(self._channel)
         self.settlement = SettlementStub(self._channel)
-
-    def constitution(self) -> GetAllianceResponse:
-        """What the gateway says of the alliance. Raises ``NoGatewayError`` if nothing answers."""
         try:
-            return self._attempt(self.operations.GetAlliance, GetAllianceRequest(), None, FIRST_CALL_SECONDS)
+            self.answer = self._first_answer()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def constitution(self) -> CreateAlliance:
+        """The alliance's constitution, as the gateway says."""
+        return self.answer.constitution
+
+    def _first_answer(self) -> GetAllianceResponse:
+        try:
+            answer = self._attempt(self.operations.GetAlliance, GetAllianceRequest(), None, FIRST_CALL_SECONDS)
         except GatewayError as error:
             if error.code is not grpc.StatusCode.UNAVAILABLE or error.reason is not None:
                 raise
@@ -59,6 +76,12 @@ class GatewayConnection:
                 f"no gateway answers at {self.settings.address}; start it with: clearing gateway, or name another with "
                 "--address or CLEARING_ADDRESS"
             ) from None
+        if answer.origin != self.alliance.origin:
+            raise WrongAllianceError(
+                f"the gateway at {self.settings.address} is of the alliance {answer.origin}, and the home folder "
+                f"{self.settings.home} of {self.alliance.origin}; choose another --address or --home"
+            )
+        return answer
 
     def read(
         self, method: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT], request: RequestT, key: PrivateKey
@@ -99,8 +122,7 @@ class GatewayConnection:
         self._channel.close()
 
     def __enter__(self) -> Self:
-        """Ask whether the gateway is there, so that a command says so at once."""
-        self.constitution()
+        """Nothing more."""
         return self
 
     def __exit__(

@@ -31,14 +31,19 @@ def parse_strictly(message: MessageT, payload: bytes) -> MessageT:
         raise Rejection(
             ErrorReason.MALFORMED_PAYLOAD, f"the payload is not a serialised {name}, or is cut short"
         ) from None
-    size_as_received = message.ByteSize()
-    message.DiscardUnknownFields()
-    if message.ByteSize() != size_as_received:
+    if has_unknown_fields(message):
         raise Rejection(
             ErrorReason.UNKNOWN_FIELDS,
             f"the {name} holds fields that this gateway does not know; check the proto's version",
         )
     return message
+
+
+def has_unknown_fields(message: Message) -> bool:
+    """Whether the message, or one within it, held fields that its type does not know; they are gone afterwards."""
+    size_as_received = message.ByteSize()
+    message.DiscardUnknownFields()
+    return message.ByteSize() != size_as_received
 
 
 def content_digest(message: Message) -> bytes:

@@ -85,14 +85,10 @@ def _action(message: instruction_pb2.Instruction) -> Action:
         case "close_window":
             return CloseWindow(bounds.window(message.close_window.window, "close_window.window"))
         case "propose_settlement":
-            return decode_proposal(message.propose_settlement)
+            return decode_proposal(message.propose_settlement, "propose_settlement")
         case "approve_settlement":
-            approve = message.approve_settlement
             return ApproveSettlement(
-                bounds.window(approve.window, "approve_settlement.window"),
-                bounds.exact_bytes(
-                    approve.alliance_statement_digest, 32, "approve_settlement.alliance_statement_digest"
-                ),
+                decode_proposal(message.approve_settlement.proposal, "approve_settlement.proposal")
             )
         case "record_payment":
             record = message.record_payment
@@ -194,9 +190,8 @@ def _set_terms(message: instruction_pb2.SetTerms) -> SetTerms:
     )
 
 
-def decode_proposal(message: instruction_pb2.ProposeSettlement) -> ProposeSettlement:
-    """The proposal in this message. Raises ``Rejection`` naming what is wrong and the field."""
-    path = "propose_settlement"
+def decode_proposal(message: instruction_pb2.ProposeSettlement, path: str = "proposal") -> ProposeSettlement:
+    """The proposal in this message. Raises ``Rejection`` naming what is wrong and the field below ``path``."""
     payments = tuple(
         _payment(payment, f"{path}.payments[{position}]") for position, payment in enumerate(message.payments)
     )

@@ -48,7 +48,7 @@ def refund(
     touched, expiries = expire_lots(card, today)
     if original.kind is KindCode.EARN:
         earned_into = lot_of_earn(original.merchant, original.decided_on, lot_lifetime_months)
-        touched, postings = _take_back_earn(touched, earned_into, points, original.decided_on)
+        touched, postings = _take_back_earn(touched, earned_into, points, original.decided_on, today)
     else:
         touched, postings = _give_back_burn(touched, original, points)
     if touched.points_held() > POINTS_PER_CARD_MAX or touched.points_owed() > POINTS_PER_CARD_MAX:
@@ -58,9 +58,13 @@ def refund(
 
 
 def _take_back_earn(
-    card: Card, earned_into: LotKey, points: int, priced_on: datetime.date
+    card: Card, earned_into: LotKey, points: int, priced_on: datetime.date, today: datetime.date
 ) -> tuple[Card, list[Posting]]:
-    """Out of its own lot; then what expired of that lot; then the issuer's other lots; the rest becomes debt."""
+    """Out of its own lot; then what expired of that lot; then the issuer's other lots; the rest becomes debt.
+
+    Other issuers' points on the card repay that at once, as they would if they came a moment later: otherwise the order
+    of earns and refunds would decide whether a customer may spend points while owing others.
+    """
     issuer = earned_into.issuer
     postings: list[Posting] = []
 
@@ -93,6 +97,9 @@ def _take_back_earn(
     if points:
         card = card.with_debt_added(issuer, points)
         postings.append(Posting(card.token, Movement.DEBT_INCURRED, issuer, None, None, priced_on, Points(points)))
+        for key, lot in card.spendable_lots(today):
+            card, repayments = repay_from_lot(card, key, lot.points, today)
+            postings.extend(repayments)
     return card, postings
 
 

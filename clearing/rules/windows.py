@@ -67,14 +67,15 @@ def propose_settlement(directory: Directory, action: ProposeSettlement) -> Direc
 
 def approve_settlement(directory: Directory, action: ApproveSettlement) -> Directory | Outcome:
     """The directory with the window's proposal agreed to."""
-    closed = directory.closed_windows.get(action.window)
+    window = action.proposal.window
+    closed = directory.closed_windows.get(window)
     if closed is None or closed.proposal is None:
         return Outcome.SETTLEMENT_NOT_PROPOSED
     if closed.approved:
         return Outcome.SETTLEMENT_ALREADY_APPROVED
-    if closed.proposal.alliance_statement_digest != action.alliance_statement_digest:
+    if closed.proposal != action.proposal:
         return Outcome.PROPOSAL_DIFFERS
-    return _with_window(directory, action.window, replace(closed, approved=True))
+    return _with_window(directory, window, replace(closed, approved=True))
 
 
 def record_payment(directory: Directory, action: RecordPayment) -> Directory | Outcome:

@@ -131,6 +131,6 @@ def check_books(connection: Connection) -> list[str]:
     """What does not balance, a sentence each; empty where all is well. The transaction is a ``snapshot``."""
     complaints: list[str] = []
     for check in CHECKS:
-        found = connection.scalars(text(f"{check} LIMIT {COMPLAINTS_PER_CHECK}").execution_options(no_parameters=True))
+        found = connection.scalars(text(f"{check} LIMIT {COMPLAINTS_PER_CHECK}"))
         complaints.extend(found)
     return complaints

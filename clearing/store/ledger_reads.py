@@ -75,28 +75,23 @@ def list_transactions(
     The page begins behind ``after``, the last page's last place. Only entries from ``first_index`` up to, not
     including, ``end_index`` count; None: up to the end of the log.
     """
-    query = (
-        select(
-            transactions.c.entry_index,
-            transactions.c.position,
-            entries.c.accepted_at,
-            transactions.c.reference,
-            transactions.c.kind,
-            transactions.c.outcome,
-            transactions.c.card,
-            transactions.c.store,
-            transactions.c.points,
-            transactions.c.points_refunded,
-        )
-        .join_from(transactions, entries, entries.c.index == transactions.c.entry_index)
+    page = (
+        select(transactions)
         .where(transactions.c.merchant == merchant, transactions.c.entry_index >= first_index)
         .order_by(transactions.c.entry_index, transactions.c.position)
         .limit(limit)
     )
     if after is not None:
-        query = query.where(tuple_(transactions.c.entry_index, transactions.c.position) > tuple_(*after))
+        page = page.where(tuple_(transactions.c.entry_index, transactions.c.position) > tuple_(*after))
     if end_index is not None:
-        query = query.where(transactions.c.entry_index < end_index)
+        page = page.where(transactions.c.entry_index < end_index)
+    # Joined to the finished page: the planner would otherwise merge the list with all entries of the log.
+    listed = page.subquery()
+    query = (
+        select(listed, entries.c.accepted_at)
+        .join_from(listed, entries, entries.c.index == listed.c.entry_index)
+        .order_by(listed.c.entry_index, listed.c.position)
+    )
     return [
         ListedTransaction(
             EntryIndex(row.entry_index),

@@ -94,7 +94,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_SETTLEMENT_NOT_PROPOSED: _Outcome.ValueType  # 43
     """No settlement of the window is proposed."""
     OUTCOME_PROPOSAL_DIFFERS: _Outcome.ValueType  # 44
-    """Another settlement than the one approved is what was proposed last."""
+    """What is approved is not what was proposed last."""
     OUTCOME_SETTLEMENT_ALREADY_APPROVED: _Outcome.ValueType  # 45
     """The window's settlement is approved already."""
     OUTCOME_SETTLEMENT_NOT_APPROVED: _Outcome.ValueType  # 46
@@ -176,7 +176,7 @@ OUTCOME_WINDOW_NOT_CLOSED: Outcome.ValueType  # 42
 OUTCOME_SETTLEMENT_NOT_PROPOSED: Outcome.ValueType  # 43
 """No settlement of the window is proposed."""
 OUTCOME_PROPOSAL_DIFFERS: Outcome.ValueType  # 44
-"""Another settlement than the one approved is what was proposed last."""
+"""What is approved is not what was proposed last."""
 OUTCOME_SETTLEMENT_ALREADY_APPROVED: Outcome.ValueType  # 45
 """The window's settlement is approved already."""
 OUTCOME_SETTLEMENT_NOT_APPROVED: Outcome.ValueType  # 46

@@ -426,7 +426,7 @@ class SetTerms(_message.Message):
     counterparty: _builtins.str
     """Empty, or the redeemer with whom the merchant agreed a redemption price of their own."""
     effective_from: _builtins.str
-    """First local day, as YYYY-MM-DD. After today, but for a scope's first terms, which may begin today."""
+    """First local day, as YYYY-MM-DD. After today, but for a merchant's or pair's first terms, which may begin today."""
     issuance_price: _builtins.str
     """What an issuer pays for a point it issues, in major units, 0 to 1,000,000 with at most 8 decimals. Empty for a pair."""
     redemption_price: _builtins.str
@@ -570,21 +570,19 @@ class ApproveSettlement(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    WINDOW_FIELD_NUMBER: _builtins.int
-    ALLIANCE_STATEMENT_DIGEST_FIELD_NUMBER: _builtins.int
-    window: _builtins.str
-    """The month, as YYYY-MM."""
-    alliance_statement_digest: _builtins.bytes
-    """The alliance statement's digest as proposed: the approver signs what was seen."""
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def proposal(self) -> Global___ProposeSettlement:
+        """What is agreed to: the proposal exactly as it was logged last, so that the approver signs what was seen."""
+
     def __init__(
         self,
         *,
-        window: _builtins.str = ...,
-        alliance_statement_digest: _builtins.bytes = ...,
+        proposal: Global___ProposeSettlement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proposal", b"proposal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alliance_statement_digest", b"alliance_statement_digest", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["proposal", b"proposal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,9 +27,7 @@ def test_the_bakery_pays_the_cinema_for_the_points_it_issued(alliance: Alliance)
     assert proposal.payments == (Payment(MerchantId("bakery"), MerchantId("cinema"), 360),)
     alliance.accept(propose_settlement=message)
     alliance.accept(
-        approve_settlement=instruction_pb2.ApproveSettlement(
-            window="2026-01", alliance_statement_digest=proposal.alliance_statement_digest
-        )
+        approve_settlement=instruction_pb2.ApproveSettlement(proposal=message)
     )
     alliance.accept(
         record_payment=instruction_pb2.RecordPayment(

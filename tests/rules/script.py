@@ -26,6 +26,7 @@ from __future__ import annotations
 import copy
 import datetime
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -324,16 +325,8 @@ def parse_instruction(world: World, reference: str, words: list[str]) -> Instruc
     def instant(name: str) -> Instant | None:
         return time_in(options[name], world.time_zone) if name in options else None
 
-    def digest(name: str) -> bytes:
-        return hashlib.sha256(name.encode()).digest()
-
     def merchant_or_none(name: str) -> MerchantId | None:
         return None if name == "-" else MerchantId(name)
-
-    def payment(text: str) -> Payment:
-        pair, amount = text.split(":")
-        payer, payee = pair.split(">")
-        return Payment(MerchantId(payer), MerchantId(payee), int(amount))
 
     action: Action
     match plain:
@@ -360,16 +353,9 @@ def parse_instruction(world: World, reference: str, words: list[str]) -> Instruc
         case ["close", window]:
             action = CloseWindow(WindowId(window))
         case ["propose", window, version, *payments]:
-            closed = world.directory.closed_windows.get(WindowId(window))
-            members = options["for"].split(",") if "for" in options else (closed.merchants if closed else ())
-            action = ProposeSettlement(
-                WindowId(window),
-                digest(version),
-                tuple((MerchantId(member), digest(member)) for member in members),
-                tuple(payment(text) for text in payments),
-            )
-        case ["approve", window, version]:
-            action = ApproveSettlement(WindowId(window), digest(version))
+            action = proposal(world, window, version, payments, options)
+        case ["approve", window, version, *payments]:
+            action = ApproveSettlement(proposal(world, window, version, payments, options))
         case ["pay", window, text]:
             action = RecordPayment(WindowId(window), payment(text), world.today, "BANK-1")
         case ["expire", *tokens]:
@@ -377,6 +363,32 @@ def parse_instruction(world: World, reference: str, words: list[str]) -> Instruc
         case _:
             raise ValueError(f"not an instruction: {words}")
     return instruction(reference, action, world.now)
+
+
+def payment(text: str) -> Payment:
+    """A payment written ``a>b:500``."""
+    pair, amount = text.split(":")
+    payer, payee = pair.split(">")
+    return Payment(MerchantId(payer), MerchantId(payee), int(amount))
+
+
+def digest(name: str) -> bytes:
+    """A digest that tells statements of different names apart."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+def proposal(
+    world: World, window: str, version: str, payments: Sequence[str], options: Mapping[str, str]
+) -> ProposeSettlement:
+    """The proposal of this version of the alliance's statement, for all members unless ``for=`` names others."""
+    closed = world.directory.closed_windows.get(WindowId(window))
+    members = options["for"].split(",") if "for" in options else (closed.merchants if closed else ())
+    return ProposeSettlement(
+        WindowId(window),
+        digest(version),
+        tuple((MerchantId(member), digest(member)) for member in members),
+        tuple(payment(text) for text in payments),
+    )
 
 
 def _show_result(result: TransactionResult, wanted: str) -> str:

@@ -126,12 +126,17 @@ def test_the_order_of_two_full_refunds_does_not_matter() -> None:
         play(f"{refunds} | a issued 0 | a owes nothing | C1 holds nothing | C1 owes nothing", play(start))
 
 
-def test_a_card_may_owe_one_merchant_and_hold_points_of_another() -> None:
-    # A clawback reaches the creditor's own lots only; what other issuers' lots hold stays spendable.
+def test_other_issuers_points_on_the_card_repay_a_clawback_at_once() -> None:
     play("""
+        at 2026-01-05
         a all: open o1 C1; earn e1 C1 100
-        b earn e1 C1 100
+        b earn e1 C1 70
         c burn b1 C1 100
-        a refund r1 C1 e1 -> accepted 100 available=100 owed=100
-        c burn b2 C1 100 -> accepted 100 available=0 owed=100
+        at 2026-01-10
+        a refund r1 C1 e1 -> accepted 100 available=0 owed=30
+          debt_incurred C1 a 100 priced 2026-01-05
+          burn C1 b>a 2027-01-31 70
+          debt_reinstated C1 a 70
+        c burn b2 C1 1 -> insufficient_points 0 available=0 owed=30
+        b owes a 70 | a owes c 100 | a issued 70 | b issued 70
     """)

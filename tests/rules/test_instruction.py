@@ -126,11 +126,12 @@ LADDER = """
     ops i7 propose 2026-01 v1 a>b:400
     ops i8 propose 2026-01 v2 a>b:500 c>b:20
     window 2026-01 proposed
-    ops i9 approve 2026-01 v1 -> proposal_differs
+    ops i9 approve 2026-01 v1 a>b:400 -> proposal_differs
+    ops i9b approve 2026-01 v2 a>b:400 -> proposal_differs
     ops i10 pay 2026-01 a>b:500 -> settlement_not_approved
-    ops i11 approve 2026-01 v2
+    ops i11 approve 2026-01 v2 a>b:500 c>b:20
     window 2026-01 approved
-    ops i12 approve 2026-01 v2 -> settlement_already_approved
+    ops i12 approve 2026-01 v2 a>b:500 c>b:20 -> settlement_already_approved
     ops i13 propose 2026-01 v3 -> settlement_already_approved
     ops i14 pay 2026-01 a>b:400 -> unknown_payment
     ops i15 pay 2026-01 b>a:500 -> unknown_payment

@@ -133,7 +133,7 @@ def test_one_months_closing_is_the_next_months_opening() -> None:
 def test_an_empty_month_settles_to_nothing(method: SettlementMethod) -> None:
     settlement = settled("before\na earn 1000 on 2025-12-05", method)
     alliance = settlement.alliance
-    assert not (alliance.obligations or alliance.payments or alliance.bilateral or alliance.redemptions)
+    assert not any((alliance.obligations, alliance.payments, alliance.bilateral, alliance.redemptions))
     assert [each.net_minor for each in alliance.positions] == [0] * len(alliance.positions)
     assert settlement.statement_of(A).points.closing.outstanding == 1000
     participants = [each.participant for each in alliance.positions]
@@ -142,7 +142,7 @@ def test_an_empty_month_settles_to_nothing(method: SettlementMethod) -> None:
 
 def test_an_alliance_without_merchants_settles_to_nothing() -> None:
     settlement = settled("", merchants=())
-    assert not (settlement.merchants or settlement.alliance.positions or settlement.alliance.payments)
+    assert not any((settlement.merchants, settlement.alliance.positions, settlement.alliance.payments))
 
 
 def test_what_happens_after_the_close_changes_nothing() -> None:

@@ -113,11 +113,11 @@ def test_the_complete_search_is_quick_at_its_largest() -> None:
 
 def test_opposite_positions_are_paired_however_many_there_are() -> None:
     pairs = [sign * (1000 + 7 * number) for number in range(EXACT_SEARCH_MAX) for sign in (1, -1)]
-    # Paying the largest first, who pays 5000 would break up pairs.
-    positions = named([*pairs, -5000, 2000, 2900, 100])
+    # With the largest first, who pays 5000 would pay those who are paid by somebody exactly opposite.
+    positions = named([*pairs, -5000, *[500] * 10])
     payments = fewest_payments(positions)
     check_settles(positions, payments)
-    assert len(payments) == EXACT_SEARCH_MAX + 3
+    assert len(payments) == EXACT_SEARCH_MAX + 10
 
 
 def test_more_positions_than_can_be_searched_still_pair_and_settle() -> None:

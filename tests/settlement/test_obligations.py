@@ -187,8 +187,8 @@ def test_huge_points_at_the_finest_price_are_exact() -> None:
     """)
     (obligation,) = settlement.alliance.obligations
     # 99,999,999,999,999 x (10^18 - 1), in millionths of a cent.
-    assert obligation.exact_minor == Decimal("99999999999998999999900000000.000001")
-    assert (obligation.amount_minor, obligation.remainder_minor) == (99999999999998999999900000000, Decimal("0.000001"))
+    assert obligation.exact_minor == Decimal("99999999999998999900000000.000001")
+    assert (obligation.amount_minor, obligation.remainder_minor) == (99999999999998999900000000, Decimal("0.000001"))
 
 
 POOL_MONTH = """
@@ -233,7 +233,7 @@ def test_in_a_pool_issuers_pay_for_what_they_issue_and_redeemers_are_paid() -> N
     ]
 
 
-def test_in_a_pool_card_debts_change_what_was_issued() -> None:
+def test_in_a_pool_the_issuance_fee_is_for_points_that_did_not_come_back_unspent() -> None:
     settlement = settled(
         """
         before
@@ -248,5 +248,18 @@ def test_in_a_pool_card_debts_change_what_was_issued() -> None:
         """,
         SettlementMethod.POOL,
     )
-    # a: -100 + 40 + 30 - 50; b issued 30, which are redeemed at a.
-    assert owed(settlement) == ["a pool -80 -80 0", "b pool 30 30 0", "pool a 30 30 0"]
+    # What a took back was spent or had expired, so it paid for it; b issued 30, which are redeemed at a.
+    assert owed(settlement) == ["b pool 30 30 0", "pool a 30 30 0"]
+
+
+def test_in_a_pool_no_merchant_gains_by_redeeming_its_own_points_and_refunding_the_earn() -> None:
+    settlement = settled(
+        """
+        during
+        a earn 1000000 on 2026-01-05
+        a burn 1000000 at a on 2026-01-05
+        a debt_incurred 1000000 on 2026-01-05
+        """,
+        SettlementMethod.POOL,
+    )
+    assert owed(settlement) == ["a pool 1000000 1000000 0", "pool a 1000000 1000000 0"]

@@ -69,7 +69,7 @@ def test_an_issuers_points_go_from_opening_to_closing() -> None:
 def test_a_merchant_without_flows_has_an_empty_account() -> None:
     statement = settled("a earn 100 on 2026-01-05").statement_of(D)
     assert statement.points.opening.outstanding == statement.points.closing.outstanding == 0
-    assert not (statement.redeemed_at_me or statement.redeemed_from_me or statement.obligations or statement.payments)
+    assert not any((statement.redeemed_at_me, statement.redeemed_from_me, statement.obligations, statement.payments))
 
 
 @pytest.mark.parametrize(

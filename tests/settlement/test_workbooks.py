@@ -123,7 +123,10 @@ def value_of(formula: str, sheet: Worksheet) -> Decimal:
 def boundaries(area: str) -> tuple[int, int, int, int]:
     """First and last row, first and last column."""
     first_column, first_row, last_column, last_row = range_boundaries(area)
-    assert first_column and first_row and last_column and last_row, f"{area} has no end"
+    assert first_row is not None, f"{area} has no first row"
+    assert last_row is not None, f"{area} has no last row"
+    assert first_column is not None, f"{area} has no first column"
+    assert last_column is not None, f"{area} has no last column"
     return first_row, last_row, first_column, last_column
 
 

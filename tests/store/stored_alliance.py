@@ -107,6 +107,11 @@ class StoredAlliance:
     directory: Directory = DIRECTORY
     ledger: Ledger = field(default_factory=Ledger)
     """All of it, in memory."""
+    times: list[Instant] = field(default_factory=list)
+
+    def accepted_at(self, index: int) -> Instant:
+        """When an entry was accepted."""
+        return self.times[index]
 
     def one(self, merchant: MerchantId, reference: str, card: CardToken, kind: TransactionKind) -> Presentment:
         """A presentment of one transaction, now."""
@@ -198,10 +203,9 @@ class StoredAlliance:
     def committed(self, record: BatchRecord) -> None:
         """Take up what a committed batch made of the alliance."""
         self.head = record.new_head
+        self.times.extend(entry.accepted_at for entry in record.entries)
         self.edge = append(self.edge, [leaf_hash(entry.entry) for entry in record.entries]).edge
-        self.directory = replace(
-            self.directory, window_starts={**self.directory.window_starts, **record.window_starts}
-        )
+        self.directory = replace(self.directory, window_starts={**self.directory.window_starts, **record.window_starts})
         self.ledger.cards.update(record.cards_after)
         self.ledger.transactions.update(record.transactions)
         self.ledger.instructions.update(record.instructions)

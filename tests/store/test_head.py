@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, func, select, text
 
-from clearing.model import Earn, Instant, OpenCard, Points
+from clearing.model import Burn, Earn, Instant, OpenCard, Points
 from clearing.rules.card import Lot
 from clearing.store.books import check_books
 from clearing.store.database import snapshot
@@ -82,11 +82,11 @@ def test_a_writer_that_was_overtaken_is_fenced_before_it_writes(engine: Engine) 
     late = _decided(alliance, "late")
     alliance.batch(alliance.one(BAKERY, "early", CARDS[0], Earn(Points(7), None)))
     before = _counts(engine)
-    with pytest.raises(FencedError, match="beyond 1 entries"), engine.begin() as connection:
-        try:
+    with engine.connect() as connection:
+        connection.begin()
+        with pytest.raises(FencedError, match="beyond 1 entries"):
             record_batch(connection, late)
-        finally:
-            assert connection.scalar(text("SELECT count(*) FROM entries")) == 2
+        assert connection.scalar(text("SELECT count(*) FROM entries")) == 2
     assert _counts(engine) == before
 
 
@@ -122,7 +122,5 @@ def test_a_lot_that_becomes_empty_has_no_row(engine: Engine) -> None:
     )
     card = alliance.ledger.cards[CARDS[0]]
     assert list(card.lots.values()) == [Lot(Points(7))]
-    from clearing.model import Burn
-
     alliance.batch(alliance.one(BAKERY, "burn", CARDS[0], Burn(Points(7))))
     assert _counts(engine)["lots"] == 0

@@ -14,7 +14,9 @@ def test_a_second_writer_is_told_who_holds_the_lock(engine: Engine) -> None:
     with hold_writer_lock(engine) as lock:
         with engine.begin() as connection:
             holder = connection.scalar(text("SELECT pid FROM pg_locks WHERE locktype = 'advisory'"))
-        with pytest.raises(WriterLockHeldError, match=rf"session {holder} \('storage tests', from the same machine, since"):
+        with pytest.raises(
+            WriterLockHeldError, match=rf"session {holder} \('storage tests', from the same machine, since"
+        ):
             hold_writer_lock(engine)
         assert lock.still_held()
 

@@ -1,0 +1,88 @@
+"""``clearing gateway``: serve until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Annotated
+
+import structlog
+import typer
+
+from clearing.cli.assembly import Gateway
+from clearing.cli.console import say
+from clearing.cli.database import migrated_database
+from clearing.cli.home import home_of
+from clearing.cli.logs import configure_logs
+from clearing.cli.options import settings_of
+from clearing.errors import ClearingError
+
+logger = structlog.get_logger()
+
+CHECK_SECONDS = 0.25
+"""How often it is looked whether the writer still writes."""
+
+
+class NotFoundedError(ClearingError):
+    """The log is empty: there is nothing to serve."""
+
+
+class WriterStoppedError(ClearingError):
+    """The writer has stopped by itself, so the gateway cannot go on."""
+
+
+def gateway(
+    context: typer.Context,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Host and port to listen at; port 0 takes a free one. Without it: CLEARING_ADDRESS."),
+    ] = None,
+    reflection: Annotated[bool, typer.Option("--reflection", help="Let gRPC tools list the services.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Log as JSON lines, for programs.")] = False,
+) -> None:
+    """Serve merchants, operators, finance and auditors over gRPC, until Ctrl-C or SIGTERM.
+
+    Calls under way are finished first.
+    """
+    settings = settings_of(context)
+    configure_logs(as_json=as_json)
+    told_to_stop = _stop_signals()
+    signer = home_of(settings).log_signer(settings.passphrase_bytes)
+    with migrated_database(settings, "clearing gateway") as engine:
+        served = Gateway(engine, signer, address or settings.address, reflect=reflection)
+        try:
+            directory = served.writer.directory
+            if directory is None:
+                raise NotFoundedError("no alliance is founded in this database yet; found it first: clearing init ORIGIN")
+            served.start()
+            head = served.writer.head
+            entries = head.size if head is not None else 0
+            if as_json:
+                logger.info("serving", origin=directory.origin, address=served.server.address, entries=entries)
+            else:
+                say(f"Serving {directory.origin} at {served.server.address}, {entries:,} entries. Ctrl-C stops.")
+            while served.writer.is_writing and not told_to_stop.wait(CHECK_SECONDS):
+                pass
+            has_stopped_itself = not served.writer.is_writing
+        finally:
+            served.stop()
+    if has_stopped_itself:
+        raise WriterStoppedError(
+            "the gateway has ended because its writer stopped: another writer has the log, or the log is damaged; "
+            "the line above says which"
+        )
+    if as_json:
+        logger.info("stopped")
+
+
+def _stop_signals() -> threading.Event:
+    """Set once SIGTERM or SIGINT asks the process to stop. Then, and not at once, so that nothing under way is lost."""
+    told_to_stop = threading.Event()
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told_to_stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, tell)
+    return told_to_stop

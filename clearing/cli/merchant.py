@@ -1,0 +1,118 @@
+"""``clearing merchant``: admit and list members."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clearing.cli.connection import GatewayConnection, reader
+from clearing.cli.console import print_json, print_table, progress_bar, say
+from clearing.cli.instructing import Instructor, RefusedError, Signing, carry_out
+from clearing.cli.options import (
+    AtOption,
+    DraftOption,
+    JsonOption,
+    KeysOption,
+    ReadKeyOption,
+    ReferenceOption,
+    settings_of,
+)
+from clearing.errors import ClearingError
+from clearing.model import Outcome
+from clearing.v1.instruction_pb2 import AdmitMerchant, Instruction
+from clearing.v1.operations_pb2 import ListMerchantsRequest
+
+app = typer.Typer(no_args_is_help=True, help="Admit and list merchants.")
+
+
+class MerchantFileError(ClearingError):
+    """A file of merchants cannot be read."""
+
+
+@app.command()
+def admit(
+    context: typer.Context,
+    merchant: Annotated[str, typer.Argument(help="Identifier: up to 32 of a-z, 0-9 and hyphens.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the legal entity that settles.")],
+    key: KeysOption = None,
+    draft: DraftOption = None,
+    at: AtOption = None,
+    reference: ReferenceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a merchant a member of the alliance."""
+    carry_out(
+        context,
+        Signing(key, draft, at, reference, as_json),
+        Instruction(admit_merchant=AdmitMerchant(merchant=merchant, legal_name=name)),
+        "admit",
+        merchant,
+        done=f"{merchant} is a member.",
+    )
+
+
+@app.command("import")
+def import_merchants(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="CSV with the header merchant,legal_name.")],
+    key: KeysOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Admit every merchant of a file. Those admitted before stay as they are, so it can be run again."""
+    rows = _read_merchants(file)
+    admitted = 0
+    with GatewayConnection(settings_of(context)) as connection, progress_bar() as progress:
+        instructor = Instructor(connection, Signing(key, at=at))
+        for merchant, legal_name in progress.track(rows, description="Admitting merchants"):
+            action = Instruction(admit_merchant=AdmitMerchant(merchant=merchant, legal_name=legal_name))
+            decided = instructor.instruct(action, "admit", merchant)
+            if decided.outcome is not Outcome.ACCEPTED:
+                raise RefusedError(decided)
+            admitted += not decided.replayed
+    if as_json:
+        print_json({"admitted": admitted, "admitted_before": len(rows) - admitted})
+    else:
+        say(f"{admitted:,} merchants admitted, {len(rows) - admitted:,} were members already.")
+
+
+@app.command("list")
+def list_merchants(context: typer.Context, key: ReadKeyOption = None, as_json: JsonOption = False) -> None:
+    """List all merchants with the number of their stores."""
+    settings = settings_of(context)
+    with GatewayConnection(settings) as connection:
+        merchants = connection.read(
+            connection.operations.ListMerchants, ListMerchantsRequest(), reader(settings, key)
+        ).merchants
+    if as_json:
+        print_json(
+            [
+                {"merchant": each.merchant, "legal_name": each.legal_name, "stores": list(each.stores)}
+                for each in merchants
+            ]
+        )
+        return
+    rows = [(each.merchant, each.legal_name, f"{len(each.stores):,}") for each in merchants]
+    print_table(f"{len(rows):,} merchants", ("merchant", "legal name", "stores"), rows, numbers=("stores",))
+
+
+def _read_merchants(path: Path) -> list[tuple[str, str]]:
+    """Merchant and legal name of every line. Raises ``MerchantFileError`` naming the line."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file, strict=True)
+            if next(lines, None) != ["merchant", "legal_name"]:
+                raise MerchantFileError(f"{path}, line 1: the header must be merchant,legal_name")
+            rows = []
+            for line in lines:
+                if len(line) != 2:
+                    raise MerchantFileError(f"{path}, line {lines.line_num}: two fields are needed, not {len(line)}")
+                rows.append((line[0], line[1]))
+    except OSError as error:
+        raise MerchantFileError(f"cannot read {path}: {error.strerror}") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise MerchantFileError(f"{path} is not a CSV file in UTF-8: {error}") from None
+    return rows

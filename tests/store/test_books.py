@@ -1,0 +1,86 @@
+"""The books check: silent while nothing is wrong, and naming each row that somebody changed."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, text
+
+from clearing.model import Burn, Earn, OpenCard, Points, Reference, Refund
+from clearing.store.books import check_books
+from clearing.store.database import snapshot
+from tests.store.stored_alliance import BAKERY, CARDS, CINEMA, GARAGE, StoredAlliance
+
+
+@pytest.fixture
+def alliance(engine: Engine) -> StoredAlliance:
+    """Every movement there is."""
+    alliance = StoredAlliance(engine)
+    alliance.batch(
+        alliance.one(BAKERY, "open-0", CARDS[0], OpenCard()),
+        alliance.one(BAKERY, "open-1", CARDS[1], OpenCard()),
+        alliance.one(BAKERY, "earn", CARDS[0], Earn(Points(100), None)),
+        alliance.one(BAKERY, "expiring", CARDS[1], Earn(Points(40), None)),
+        alliance.one(CINEMA, "burn", CARDS[0], Burn(Points(70))),
+        alliance.one(BAKERY, "take-back", CARDS[0], Refund(Reference("earn"), Points(60))),
+        alliance.one(GARAGE, "repay-another", CARDS[0], Earn(Points(20), None)),
+        alliance.one(BAKERY, "repay-own", CARDS[0], Earn(Points(5), None)),
+        alliance.one(CINEMA, "give-back", CARDS[0], Refund(Reference("burn"), Points(30))),
+    )
+    alliance.days_pass(80)
+    alliance.batch(
+        alliance.expire("expire", CARDS[0], CARDS[1]),
+        alliance.one(BAKERY, "too-late", CARDS[1], Refund(Reference("expiring"), None)),
+        alliance.one(BAKERY, "refused", CARDS[2], Burn(Points(1))),
+    )
+    alliance.batch(
+        alliance.one(GARAGE, "earn", CARDS[0], Earn(Points(10), None)),
+        alliance.one(CINEMA, "burn-2", CARDS[0], Burn(Points(10))),
+        alliance.one(GARAGE, "take-back", CARDS[0], Refund(Reference("earn"), Points(4))),
+    )
+    return alliance
+
+
+def _complaints(alliance: StoredAlliance) -> list[str]:
+    with snapshot(alliance.engine) as connection:
+        return check_books(connection)
+
+
+def test_books_of_correct_operation_balance(alliance: StoredAlliance) -> None:
+    with snapshot(alliance.engine) as connection:
+        movements = connection.scalars(text("SELECT DISTINCT movement FROM postings ORDER BY 1")).all()
+        assert movements == list(range(1, 11))
+        assert connection.scalar(text("SELECT count(*) FROM debts")) == 1
+    assert _complaints(alliance) == []
+
+
+@pytest.mark.parametrize(
+    ("tampering", "complaint"),
+    [
+        ("UPDATE lots SET points = points + 1", "holds"),
+        ("UPDATE lots SET points_expired = points_expired + 1", "holds"),
+        ("DELETE FROM lots", "holds 0 points"),
+        ("INSERT INTO lots SELECT 5, 0, '2027-01-31', card, 'PTS', 'bakery' FROM cards", "its postings come to 0"),
+        ("UPDATE debts SET points = points + 1", "owes 5 points to garage; its postings come to 4"),
+        ("DELETE FROM debts", "owes 0 points to garage"),
+        ("UPDATE debts SET creditor = 'cinema'", "cinema issued"),
+        ("UPDATE postings SET points = points + 1 WHERE movement = 1", "moved 100 points; its postings come to 101"),
+        ("UPDATE postings SET issuer = 'garage' WHERE movement = 2", "holds"),
+        ("DELETE FROM postings WHERE movement = 7", "moved 60 points"),
+        ("UPDATE transactions SET points = points + 1 WHERE kind = 3 AND outcome = 1", "moved 71 points"),
+        ("UPDATE transactions SET outcome = 11, points = 0, points_refunded = 0 WHERE reference = 'burn-2'",
+         "postings of no accepted transaction"),
+        ("DELETE FROM transactions WHERE reference = 'burn-2'", "postings of no accepted transaction"),
+        ("UPDATE transactions SET points_refunded = points_refunded - 1 WHERE reference = 'burn'", "are marked"),
+        ("DELETE FROM cards", "was never opened"),
+        ("INSERT INTO cards VALUES ('card', 0)", "3 cards are known, and 2 were opened"),
+        ("DELETE FROM transaction_references WHERE entry_index = 2", "recorded under"),
+        ("DELETE FROM transactions WHERE reference = 'refused'", "recorded under"),
+        ("DELETE FROM instructions", "postings of no accepted transaction"),
+        ("DELETE FROM entries WHERE index = 3", "the log has"),
+        ("UPDATE log_head SET size = size + 1", "the log has"),
+    ],
+)  # fmt: skip
+def test_a_tampered_row_is_found(alliance: StoredAlliance, tampering: str, complaint: str) -> None:
+    with alliance.engine.begin() as connection:
+        assert connection.execute(text(tampering)).rowcount > 0
+    assert any(complaint in each for each in _complaints(alliance)), _complaints(alliance)
