@@ -19,6 +19,7 @@ from clearing.store.database_errors import (
 )
 
 DRIVER: Final = "postgresql+psycopg2"
+EXAMPLE: Final = "postgresql+psycopg2://user:password@host:5432/database"
 OLDEST_SERVER_VERSION: Final = 15
 """Older servers lack settings used here, or are no longer maintained."""
 
@@ -78,9 +79,6 @@ def open_engine(url: str, *, application_name: str = "clearing") -> Engine:
         engine.dispose()
         raise
     return engine
-
-
-EXAMPLE: Final = "postgresql+psycopg2://user:password@host:5432/database"
 
 
 def parse_database_url(url: str) -> URL:

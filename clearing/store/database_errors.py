@@ -76,7 +76,9 @@ def is_operational(error: psycopg2.Error) -> bool:
 
 def unavailable(error: BaseException | None) -> DatabaseUnavailableError:
     """The error to raise in place of the driver's, with what to do."""
-    story = " ".join(str(error).split()) or "it gave no reason"
+    # Only the server's own words: details and context quote rows, and callers of one merchant would read another's.
+    diagnostics = error.diag.message_primary if isinstance(error, psycopg2.Error) else None
+    story = " ".join((diagnostics or str(error)).split()).rstrip(".") or "it gave no reason"
     match getattr(error, "pgcode", None):
         case "53100":
             advice = "The database's disk is full: make room on it, then try again."

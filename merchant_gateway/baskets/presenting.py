@@ -59,6 +59,7 @@ class Presenter:
         """
         done = plan.baskets_without_points
         due: list[_Presentment] = []
+        progress(done, plan.baskets)
         for wave in plan.waves:
             earned = self._exchange([*due, *_wave_presentments(wave)], submit, tally)
             due = _by_merchant(

@@ -13,7 +13,7 @@ from pathlib import Path
 from clearing.clock import WallClock, system_time
 from clearing.errors import ClearingError, ErrorReason
 from clearing.keys import PrivateKey
-from clearing.model import MICROSECONDS_PER_DAY, ClockKind, MerchantId, Reference
+from clearing.model import MICROSECONDS_PER_DAY, ClockKind, Instant, MerchantId, Reference
 from clearing.rules.calendar import moment_of
 from merchant_gateway.baskets.basket_file import read_baskets
 from merchant_gateway.baskets.presenting import Presenter, Progress
@@ -113,8 +113,8 @@ def _require_open_stores(
     )
     if wrong:
         raise StoresNotOpenError(
-            f"{len(wrong):,} stores are not open under the merchant they are mapped to: {_some(wrong)}; have the operator "
-            "open them (clearing store open), or correct the mapping"
+            f"{len(wrong):,} stores are not open under the merchant they are mapped to: {_some(wrong)}; have the "
+            "operator open them (clearing store open), or correct the mapping"
         )
 
 
@@ -125,23 +125,23 @@ def _require_recent(
     alliance: Alliance,
     wall_clock: WallClock,
 ) -> None:
-    """Refuse to begin where most baskets would be refused as late; unless it is begun already, and is to be finished."""
+    """Refuse to begin where most baskets would be refused as late; unless an earlier run began, and this finishes it."""
     now = wall_clock() if alliance.clock is ClockKind.SYSTEM else alliance.accepted_at
     days = alliance.late_presentment_days
-    earliest = now - days * MICROSECONDS_PER_DAY
+    earliest = Instant(now - days * MICROSECONDS_PER_DAY)
     late = sum(planned.basket.purchased_at < earliest for planned in earning)
     if 2 * late <= len(earning) or _is_known(earning[0], connection, keys):
         return
     told = f"{late:,} of {len(earning):,} baskets happened before {moment_of(earliest):%Y-%m-%d %H:%M} UTC"
     if alliance.clock is ClockKind.SYSTEM:
         raise LateBasketsError(
-            f"{told}; the alliance refuses for good what is presented more than {days} days later. To replay past months, found "
-            "an alliance whose ledger follows the presentments' times: clearing init --clock presented"
+            f"{told}; the alliance refuses for good what is presented more than {days} days later. To replay past "
+            "months, found an alliance whose ledger follows the presentments' times: clearing init --clock presented"
         )
     raise LateBasketsError(
-        f"{told}; the ledger's time has come to {moment_of(alliance.accepted_at):%Y-%m-%d %H:%M} UTC, never goes back, and what "
-        f"is more than {days} days older is refused for good. Present files in the order of time, to an alliance founded before "
-        "the first basket"
+        f"{told}; the ledger's time has come to {moment_of(alliance.accepted_at):%Y-%m-%d %H:%M} UTC and never goes "
+        f"back, and what is more than {days} days older is refused for good. Present files in the order of time, to an "
+        "alliance founded before the first basket"
     )
 
 

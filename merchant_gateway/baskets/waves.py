@@ -22,7 +22,7 @@ from merchant_gateway.baskets.basket_file import Basket
 from merchant_gateway.baskets.csv_file import CsvFileError, Fault
 
 BASKETS_PER_WAVE_MAX = 128
-"""Even if all are one merchant's, open cards and have the longest identifiers, they fit into one presentment's 48 KiB."""
+"""All one merchant's, opening cards, with the longest identifiers, they still fit into a presentment of 48 KiB."""
 
 
 class BasketRulesError(ClearingError):

@@ -182,7 +182,7 @@ def test_the_pool_takes_part_where_it_settles() -> None:
         at 2026-02-10
         ops i1 close 2026-01 -> accepted 0..1
         ops i2 propose 2026-01 v1 a>pool:5 pool>b:4
-        ops i3 approve 2026-01 v1
+        ops i3 approve 2026-01 v1 a>pool:5 pool>b:4
         ops i4 pay 2026-01 pool>b:4
         ops i5 pay 2026-01 a>pool:5
         window 2026-01 settled

@@ -44,7 +44,7 @@ proposal_differs             at 2026-02-01 | ops i1 close 2026-01 -> accepted 0.
 settlement_already_approved  at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 | ops i3 approve 2026-01 v1 | ops i4 approve 2026-01 v1 -> settlement_already_approved
 settlement_not_approved      ops i1 pay 2026-01 a>b:5 -> settlement_not_approved
 unknown_payment              at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 | ops i3 approve 2026-01 v1 | ops i4 pay 2026-01 a>b:5 -> unknown_payment
-payment_already_recorded     at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 a>b:5 | ops i3 approve 2026-01 v1 | ops i4 pay 2026-01 a>b:5 | ops i5 pay 2026-01 a>b:5 -> payment_already_recorded
+payment_already_recorded     at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 a>b:5 | ops i3 approve 2026-01 v1 a>b:5 | ops i4 pay 2026-01 a>b:5 | ops i5 pay 2026-01 a>b:5 -> payment_already_recorded
 proposal_incomplete          at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 for=a,b -> proposal_incomplete
 """  # noqa: E501 - one row a case
 
