@@ -1,4 +1,4 @@
-"""Settings from the environment: every one may be given as ``CLEARING_<NAME>``, some as an option too, which then wins."""
+"""Settings from the environment, as ``CLEARING_<NAME>``; some may be given as an option too, which then wins."""
 
 from __future__ import annotations
 

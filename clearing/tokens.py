@@ -7,6 +7,7 @@ can be changed with it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
@@ -25,6 +26,9 @@ LIFETIME_SECONDS_MAX = 300
 CLOCK_TOLERANCE_SECONDS = 60
 """How far a reader's clock may run ahead."""
 TOKEN_BYTES_MAX = 2_048
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]")
+"""Three parts in base64url without padding; the last, 64 bytes, in its one spelling: four bits of it stay empty."""
 
 
 def make_token(key: PrivateKey, origin: str, now: Instant, lifetime_seconds: int = LIFETIME_SECONDS) -> str:
@@ -59,6 +63,8 @@ def read_token(token: str, origin: str, public_key_of: Callable[[KeyId], bytes |
 
 def _key_id(token: str) -> KeyId:
     """The key the token says it is of; nothing of it is verified yet."""
+    if not _TOKEN.fullmatch(token):
+        _refuse("it is not three parts in base64url, joined by dots, the last of them an Ed25519 signature")
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:

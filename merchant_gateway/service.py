@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import grpc
 import sqlalchemy
 
@@ -35,6 +37,7 @@ ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000
+_PAGE_TOKEN = re.compile(r"(?P<index>[0-9]{1,18})\.(?P<position>[0-9]{1,3})")
 
 
 class MerchantGateway(MerchantGatewayServicer):
@@ -151,10 +154,10 @@ def _place_of(page_token: str) -> TransactionPlace | None:
     """The place after which a page begins."""
     if not page_token:
         return None
-    index, dot, position = page_token.partition(".")
-    if not (dot and index.isdecimal() and position.isdecimal() and len(page_token) <= 24):
+    place = _PAGE_TOKEN.fullmatch(page_token)
+    if place is None:
         bounds.invalid("page_token", "must be a next_page_token of an earlier answer")
-    return TransactionPlace(EntryIndex(int(index)), int(position))
+    return TransactionPlace(EntryIndex(int(place["index"])), int(place["position"]))
 
 
 def _recorded(listed: ListedTransaction) -> contract.RecordedTransaction:

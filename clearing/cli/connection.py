@@ -52,9 +52,9 @@ class GatewayConnection:
         self.settings = settings
         self.alliance: Alliance = home_of(settings).alliance()
         size = ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)
-        self._channel = grpc.insecure_channel(settings.address, options=(size,))
-        self.operations = OperationsStub(self._channel)
-        self.settlement = SettlementStub(self._channel)
+        self.channel = grpc.insecure_channel(settings.address, options=(size,))
+        self.operations = OperationsStub(self.channel)
+        self.settlement = SettlementStub(self.channel)
         try:
             self.answer = self._first_answer()
         except BaseException:
@@ -119,7 +119,7 @@ class GatewayConnection:
 
     def close(self) -> None:
         """Hang up."""
-        self._channel.close()
+        self.channel.close()
 
     def __enter__(self) -> Self:
         """Nothing more."""

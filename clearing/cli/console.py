@@ -40,8 +40,8 @@ def note(text: str, style: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """What went wrong, in one red line."""
-    note("Error: " + " ".join(text.split()), "red")
+    """What went wrong, in red; one line unless the error itself names several faults."""
+    note("Error: " + "\n".join(" ".join(line.split()) for line in text.splitlines()), "red")
 
 
 def print_json(value: Any) -> None:

@@ -54,7 +54,9 @@ def gateway(
         try:
             directory = served.writer.directory
             if directory is None:
-                raise NotFoundedError("no alliance is founded in this database yet; found it first: clearing init ORIGIN")
+                raise NotFoundedError(
+                    "no alliance is founded in this database yet; found it first: clearing init ORIGIN"
+                )
             served.start()
             head = served.writer.head
             entries = head.size if head is not None else 0

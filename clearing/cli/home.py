@@ -1,6 +1,6 @@
 """The home folder of an installation: which file in it is what.
 
-* ``alliance.json`` — the alliance's origin and the verifier of its log; nothing secret: whoever reads or signs has a copy.
+* ``alliance.json`` — the alliance's origin and its log's verifier; nothing secret: whoever reads or signs has a copy.
 * ``keys/log.pem`` — signs the log's checkpoints; only the gateway needs it.
 * ``keys/<role>-<holder>.pem``, ``keys/merchant-<merchant>.pem`` — people's and merchants' keys.
 * ``card-token.secret`` — what ``clearing submit`` derives card tokens from.
@@ -88,8 +88,8 @@ class Home:
             verifier = parse_verifier(vkey)
         except FileNotFoundError:
             raise HomeError(
-                f"there is no {path}; found an alliance first (clearing init ORIGIN), copy the file from the operator's "
-                "home, or name the right folder with --home"
+                f"there is no {path}; found an alliance first (clearing init ORIGIN), copy the file from the "
+                "operator's home, or name the right folder with --home"
             ) from None
         except OSError as error:
             raise HomeError(f"cannot read {path}: {error.strerror}") from None

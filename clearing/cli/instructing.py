@@ -1,4 +1,4 @@
-"""From an action to its receipt: build the instruction, sign it, send it or keep it as a draft, verify what comes back."""
+"""From an action to its receipt: build the instruction, sign it, send or draft it, verify what comes back."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Instructor:
         constitution = self.connection.constitution
         if self.signing.at is not None:
             return moment(self.signing.at, constitution.time_zone, "--at")
-        if constitution.clock == ClockKind.SYSTEM:
+        if ClockKind(constitution.clock) is ClockKind.SYSTEM:
             return now
         newest = instant_of(self.connection.answer.accepted_at)
         # Never beyond the wall clock: the gateway takes no message from the future.

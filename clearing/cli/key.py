@@ -71,7 +71,9 @@ def register(
     role: Annotated[RoleName, typer.Option(help="What the key may do.")],
     file: Annotated[
         Path | None,
-        typer.Argument(help="The new key's file. Without it: keys/ROLE-HOLDER.pem in the home, keys/merchant-MERCHANT.pem."),
+        typer.Argument(
+            help="The new key's file. Without it: keys/ROLE-HOLDER.pem or keys/merchant-MERCHANT.pem in the home."
+        ),
     ] = None,
     merchant: Annotated[str | None, typer.Option(help="Whose key it is, for the role merchant.")] = None,
     holder: Annotated[

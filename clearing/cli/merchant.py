@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +19,12 @@ from clearing.cli.options import (
     ReferenceOption,
     settings_of,
 )
-from clearing.errors import ClearingError
+from clearing.cli.store_merchants import listed_merchants
 from clearing.model import Outcome
 from clearing.v1.instruction_pb2 import AdmitMerchant, Instruction
-from clearing.v1.operations_pb2 import ListMerchantsRequest
+from merchant_gateway.baskets.csv_file import CsvFileError, Fault, read_rows
 
 app = typer.Typer(no_args_is_help=True, help="Admit and list merchants.")
-
-
-class MerchantFileError(ClearingError):
-    """A file of merchants cannot be read."""
 
 
 @app.command()
@@ -84,9 +79,7 @@ def list_merchants(context: typer.Context, key: ReadKeyOption = None, as_json: J
     """List all merchants with the number of their stores."""
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
-        merchants = connection.read(
-            connection.operations.ListMerchants, ListMerchantsRequest(), reader(settings, key)
-        ).merchants
+        merchants = listed_merchants(connection, reader(settings, key))
     if as_json:
         print_json(
             [
@@ -100,19 +93,9 @@ def list_merchants(context: typer.Context, key: ReadKeyOption = None, as_json: J
 
 
 def _read_merchants(path: Path) -> list[tuple[str, str]]:
-    """Merchant and legal name of every line. Raises ``MerchantFileError`` naming the line."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file, strict=True)
-            if next(lines, None) != ["merchant", "legal_name"]:
-                raise MerchantFileError(f"{path}, line 1: the header must be merchant,legal_name")
-            rows = []
-            for line in lines:
-                if len(line) != 2:
-                    raise MerchantFileError(f"{path}, line {lines.line_num}: two fields are needed, not {len(line)}")
-                rows.append((line[0], line[1]))
-    except OSError as error:
-        raise MerchantFileError(f"cannot read {path}: {error.strerror}") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise MerchantFileError(f"{path} is not a CSV file in UTF-8: {error}") from None
+    """Merchant and legal name of every line; each is checked as it is instructed. Raises ``CsvFileError``."""
+    faults: list[Fault] = []
+    rows = [(fields[0], fields[1]) for _, fields in read_rows(path, ("merchant", "legal_name"), faults)]
+    if faults:
+        raise CsvFileError(path, faults)
     return rows

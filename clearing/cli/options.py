@@ -47,7 +47,15 @@ ReadKeyOption = Annotated[
     Path | None,
     typer.Option(
         "--key",
-        help="Private key file of whoever reads. Without it: CLEARING_KEY, or the one operator's key in the home folder.",
+        help="Private key file of whoever reads. Without it: CLEARING_KEY, or the one operator's key in the home.",
+    ),
+]
+StoresOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--stores",
+        metavar="MAPPING.csv",
+        help="Whose the stores are: CSV with the header store_id,merchant. Without it: shared out by hash.",
     ),
 ]
 WindowArgument = Annotated[str, typer.Argument(metavar="WINDOW", help="The month, as YYYY-MM.")]

@@ -12,7 +12,9 @@ EXPLANATIONS: dict[Outcome, str] = {
     Outcome.ALLIANCE_EXISTS: "this log has its alliance already",
     Outcome.MERCHANT_EXISTS: "a merchant of this identifier is a member already; see: clearing merchant list",
     Outcome.UNKNOWN_MERCHANT: "no merchant of this identifier is a member; admit it first: clearing merchant admit",
-    Outcome.STORE_EXISTS: "a store of this identifier exists already, perhaps another merchant's; see: clearing store list",
+    Outcome.STORE_EXISTS: (
+        "a store of this identifier exists already, perhaps another merchant's; see: clearing store list"
+    ),
     Outcome.KEY_EXISTS: "the key is registered already, and a key is registered once; see: clearing key list",
     Outcome.KEY_NOT_REGISTERED: "no such key is registered; see: clearing key list",
     Outcome.KEY_ALREADY_REVOKED: "the key is revoked already; see: clearing key list",
@@ -20,11 +22,11 @@ EXPLANATIONS: dict[Outcome, str] = {
         "without this key too few operators would be left to sign; register another operator's key first"
     ),
     Outcome.TERMS_BACKDATED: (
-        "terms begin tomorrow at the earliest; only the first of a merchant or a pair may begin today. Choose a later day"
+        "terms begin tomorrow at the earliest; only the first of a merchant or a pair may begin today"
     ),
     Outcome.WINDOW_NOT_OVER: "the month is not over yet in the ledger's time; close it after its last day",
     Outcome.WINDOW_ALREADY_CLOSED: f"the window is closed already; {_SEE_WINDOWS}",
-    Outcome.WINDOW_OUT_OF_ORDER: f"windows close in order from the founding on, and an earlier one is open; {_SEE_WINDOWS}",
+    Outcome.WINDOW_OUT_OF_ORDER: f"windows close in order from the founding on; {_SEE_WINDOWS}",
     Outcome.WINDOW_NOT_CLOSED: "the window is not closed yet; close it first: clearing window close",
     Outcome.SETTLEMENT_NOT_PROPOSED: "no settlement is proposed yet; propose it first: clearing window close",
     Outcome.PROPOSAL_DIFFERS: "another settlement was proposed last than the one you approve; read its statement again",
@@ -33,7 +35,7 @@ EXPLANATIONS: dict[Outcome, str] = {
     Outcome.UNKNOWN_PAYMENT: "the approved settlement has no such payment; see: clearing window show",
     Outcome.PAYMENT_ALREADY_RECORDED: "the payment is recorded already; see: clearing window show",
     Outcome.PROPOSAL_INCOMPLETE: (
-        "the proposal does not name exactly the members, or its payments name others; propose again: clearing window propose"
+        "the proposal does not name exactly the members, or its payments name others; again: clearing window propose"
     ),
 }
 """Of every outcome an instruction can have but ACCEPTED."""

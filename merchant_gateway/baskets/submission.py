@@ -125,7 +125,7 @@ def _require_recent(
     alliance: Alliance,
     wall_clock: WallClock,
 ) -> None:
-    """Refuse to begin where most baskets would be refused as late; unless an earlier run began, and this finishes it."""
+    """Refuse to begin where most baskets would be refused as late; unless an earlier run began it."""
     now = wall_clock() if alliance.clock is ClockKind.SYSTEM else alliance.accepted_at
     days = alliance.late_presentment_days
     earliest = Instant(now - days * MICROSECONDS_PER_DAY)

@@ -57,14 +57,22 @@ class Alliance:
         self.now = local_instant("2026-01-02 09:00:00") if clock == "CLOCK_PRESENTED" else system_time()
         self._clock = clock
         self._numbers = itertools.count(1)
-        self.gateway = Gateway(engine, self.log_key, "127.0.0.1:0")
+        self.open()
+        self._found(constitution)
+
+    def open(self) -> None:
+        """Start a gateway; after ``close``, another one on the same log."""
+        self.gateway = Gateway(self.engine, self.log_key, "127.0.0.1:0")
         self.gateway.start()
-        self.channel = grpc.insecure_channel(self.gateway.server.address)
+        self.call(self.gateway.server.address)
+
+    def call(self, address: str) -> None:
+        """Call the gateway at this address from now on."""
+        self.channel = grpc.insecure_channel(address)
         self.merchants = MerchantGatewayStub(self.channel)
         self.operations = OperationsStub(self.channel)
         self.settlement = SettlementStub(self.channel)
         self.audit = AuditStub(self.channel)
-        self._found(constitution)
 
     def close(self) -> None:
         """Stop the gateway."""

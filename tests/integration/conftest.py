@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from clearing.store.embedded import EmbeddedPostgres
 from tests.integration.alliance import Alliance, founded
 
 
@@ -15,3 +17,13 @@ def alliance(database_url: str) -> Iterator[Alliance]:
     with founded(database_url) as an_alliance:
         an_alliance.admit("bakery", "cinema")
         yield an_alliance
+
+
+@pytest.fixture(scope="module")
+def shared_alliance(postgres: EmbeddedPostgres) -> Iterator[Alliance]:
+    """The same, one for all tests of a module: each must leave the others alone, with cards and references of its own."""
+    name = f"test_{uuid.uuid4().hex}"
+    with founded(postgres.create_database(name)) as an_alliance:
+        an_alliance.admit("bakery", "cinema")
+        yield an_alliance
+    postgres.drop_database(name)

@@ -114,9 +114,7 @@ class Scenario:
         cents = self._random.randint(shop.euros_least * 100, shop.euros_most * 100)
         points = max(1, cents * POINTS_PER_EURO // 100)
         till.append(
-            transactions.earn(
-                self._reference("sale"), card, _store(shop), points, when, purchase_amount_minor=cents
-            )
+            transactions.earn(self._reference("sale"), card, _store(shop), points, when, purchase_amount_minor=cents)
         )
         spendable = self._points_available[card]
         if spendable >= 150 and self._random.random() < 0.25:

@@ -1,0 +1,118 @@
+"""The command ``clearing``: its parts put together, and the one place where errors become an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Final
+
+# gRPC's own messages would stand between ours; what they say reaches us as errors. Set before gRPC is first imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import typer
+
+from clearing.cli import key, merchant, store, terms, window
+from clearing.cli.audit import app as audit_app
+from clearing.cli.console import complain, note, say
+from clearing.cli.demo.run import demo
+from clearing.cli.gateway import gateway
+from clearing.cli.init import init
+from clearing.cli.logs import configure_logs
+from clearing.cli.payments import pay
+from clearing.cli.sign import instruct, sign
+from clearing.cli.statement import statement
+from clearing.cli.submit import submit
+from clearing.errors import ClearingError
+from clearing.settings import load_settings
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+
+MERCHANT: Final = "Merchant"
+OPERATOR: Final = "Operator"
+FINANCE: Final = "Finance"
+AUDITOR: Final = "Auditor"
+NEWCOMER: Final = "Newcomer"
+
+app = typer.Typer(
+    name="clearing",
+    help="A clearing house for a loyalty alliance: one shared card, a signed ledger, a settled and audited month.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        try:
+            say(f"clearing {version('loyalty-clearing')}")
+        except PackageNotFoundError:
+            say("clearing, run from a folder where it is not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def _settings(
+    context: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of keys and data (CLEARING_HOME; ./clearing-data).")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The gateway (CLEARING_ADDRESS; 127.0.0.1:7070).")
+    ] = None,
+    print_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    configure_logs()
+    context.obj = load_settings(home=home, address=address)
+
+
+app.command(rich_help_panel=OPERATOR)(init)
+app.command(rich_help_panel=OPERATOR)(gateway)
+app.add_typer(merchant.app, name="merchant", rich_help_panel=OPERATOR)
+app.add_typer(store.app, name="store", rich_help_panel=OPERATOR)
+app.add_typer(key.app, name="key", rich_help_panel=OPERATOR)
+app.add_typer(terms.app, name="terms", rich_help_panel=OPERATOR)
+app.command(rich_help_panel=OPERATOR)(sign)
+app.command(rich_help_panel=OPERATOR)(instruct)
+window.app.command()(pay)
+app.add_typer(window.app, name="window", rich_help_panel=FINANCE)
+app.command(rich_help_panel=FINANCE)(statement)
+app.command(rich_help_panel=MERCHANT)(submit)
+app.add_typer(audit_app, name="audit", rich_help_panel=AUDITOR)
+app.command(rich_help_panel=NEWCOMER)(demo)
+
+
+def main() -> None:
+    """Run the command that the arguments name.
+
+    Exit codes: 0 done, 1 not done, 2 wrong usage, 130 interrupted. Whatever goes wrong, a user reads one clear message.
+    """
+    try:
+        app()
+    except ClearingError as error:
+        complain(str(error))
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # the outermost place: a defect of ours must not show a user our code
+        _report_defect(error)
+    else:
+        return
+    sys.exit(1)
+
+
+def _report_defect(error: Exception) -> None:
+    details = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", prefix="clearing-failure-", suffix=".txt", delete=False
+    ) as file:
+        file.write(details)
+    complain(f"clearing failed in a way it should not ({type(error).__name__}): {error}")
+    note(f"The details are in {file.name}; send them to whoever maintains this program.")

@@ -1,0 +1,5 @@
+"""``python -m clearing.cli`` is ``clearing``."""
+
+from clearing.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""``clearing demo``: the whole of it in one command, in a home of its own that is gone afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clearing.cli.assembly import Gateway
+from clearing.cli.audit import print_report
+from clearing.cli.connection import GatewayConnection
+from clearing.cli.console import make_table, output, progress_bar, say
+from clearing.cli.database import migrated_database
+from clearing.cli.demo.month_end import settle_month
+from clearing.cli.demo.scenario import FIRST_DAY, LAST_DAY, SHOPS, Scenario, Till
+from clearing.cli.demo.setting_up import Demo, found_demo, set_up
+from clearing.cli.demo.tampering import show_that_a_flipped_byte_is_caught
+from clearing.cli.home import home_of
+
+from clearing.model import MerchantId, Outcome
+from clearing.rules.calendar import window_of_date
+from clearing.settings import Settings
+from merchant_gateway.client import MerchantClient
+from merchant_gateway.log_export import LogExporter
+from settlement.audit import verify_export
+
+
+def demo(
+    output_directory: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder for the workbooks and the exported log.")
+    ] = Path("demo-output"),
+) -> None:
+    """Run an alliance of twelve merchants through three months: earn, burn, refund, settle, audit.
+
+    Everything is real: signed transactions over gRPC, an embedded PostgreSQL, an offline audit. It takes a minute and leaves only the
+    output folder.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="clearing-demo-") as folder:
+        settings = Settings(home=Path(folder) / "home", address="127.0.0.1:0", database_url=None)
+        _heading("1  Found the alliance, start PostgreSQL and the gateway")
+        found_demo(settings)
+        with migrated_database(settings, "clearing demo") as engine:
+            with Gateway(engine, home_of(settings).log_signer(None), settings.address) as gateway:
+                settings = settings.model_copy(update={"address": gateway.server.address})
+                with GatewayConnection(settings) as connection:
+                    _run(settings, connection, output_directory)
+    say(f"Done in {time.monotonic() - started:.0f} seconds. Look into {output_directory}:", "bold")
+    say(f"  {output_directory}/statements/2026-03/alliance.xlsx   what everybody owes, for a finance team")
+    say(f"  {output_directory}/statements/2026-03/merchant-cinema.xlsx   one merchant's month")
+    say(f"  {output_directory}/log/   the signed log, for any auditor")
+
+
+def _run(settings: Settings, connection: GatewayConnection, output_directory: Path) -> None:
+    _clear(output_directory)
+    demo_alliance = set_up(settings, connection)
+    say(
+        f"{len(SHOPS)} merchants admitted, each with a store and a key; two operators and two finance officers sign "
+        "together (four eyes)."
+    )
+    _heading(f"2  {FIRST_DAY:%B} to {LAST_DAY:%B} {LAST_DAY.year}: customers earn and burn on one shared card")
+    outcomes = _trade(settings, connection, demo_alliance, output_directory)
+    rows = [(outcome.name.lower(), f"{count:,}") for outcome, count in outcomes.most_common()]
+    output.print(
+        make_table(f"{outcomes.total():,} signed transactions", ("outcome", "transactions"), rows, ("transactions",))
+    )
+    _heading("4  Audit: export the log, and verify it offline with one public key")
+    _audit(connection, demo_alliance, output_directory)
+
+
+def _trade(
+    settings: Settings, connection: GatewayConnection, demo_alliance: Demo, output_directory: Path
+) -> Counter[Outcome]:
+    """Present every day's transactions, and settle each month when it is over."""
+    scenario = Scenario()
+    outcomes: Counter[Outcome] = Counter()
+    clients = {
+        merchant: MerchantClient(settings.address, connection.alliance.verifier, MerchantId(merchant), key)
+        for merchant, key in demo_alliance.merchant_keys.items()
+    }
+    days = list(scenario.days())
+    with progress_bar() as bar:
+        task = bar.add_task("Days", total=len(days))
+        for day, following in zip(days, [*days[1:], None], strict=True):
+            for till in scenario.tills_of(day):
+                _present(scenario, clients, till, outcomes)
+            bar.advance(task)
+            if following is None or following.month != day.month:
+                bar.stop()
+                window = window_of_date(day)
+                _heading(f"3  Close {day:%B}, settle it, pay")
+                settle_month(connection, demo_alliance, window, output_directory / "statements")
+                if following is not None:
+                    bar.start()
+    for client in clients.values():
+        client.close()
+    return outcomes
+
+
+def _present(scenario: Scenario, clients: dict[str, MerchantClient], till: Till, outcomes: Counter[Outcome]) -> None:
+    receipts = clients[till.merchant].submit(till.transactions, atomic=till.atomic, presented_at=till.presented_at)
+    scenario.learn(till.transactions, receipts)
+    outcomes.update(receipt.outcome for receipt in receipts)
+
+
+def _audit(connection: GatewayConnection, demo_alliance: Demo, output_directory: Path) -> None:
+    log, verifier = output_directory / "log", connection.alliance.verifier
+    with progress_bar() as bar:
+        task = bar.add_task("Exporting entries", total=None)
+        exporter = LogExporter(connection.channel, connection.settings.address, verifier, demo_alliance.auditor_key)
+        exporter.export(log, lambda done, total: bar.update(task, completed=done, total=total))
+    (output_directory / "log-verifier.txt").write_text(verifier.vkey + "\n", encoding="utf-8")
+    say(f"$ clearing audit verify {log} --key {output_directory}/log-verifier.txt", "dim")
+    with progress_bar() as bar:
+        task = bar.add_task("Verifying entries", total=None)
+        report = verify_export(log, verifier, lambda done, total: bar.update(task, completed=done, total=total))
+    print_report(report)
+    _heading("5  Flip one byte in a copy of the log")
+    show_that_a_flipped_byte_is_caught(log, verifier)
+
+
+def _clear(output_directory: Path) -> None:
+    """Remove what an earlier run has left, and nothing else."""
+    for name in ("log", "statements"):
+        shutil.rmtree(output_directory / name, ignore_errors=True)
+    output_directory.mkdir(parents=True, exist_ok=True)
+
+
+def _heading(text: str) -> None:
+    output.rule(f"[bold]{text}", align="left")
