@@ -37,9 +37,10 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _is_no_file(cls, home: Path) -> Path:
+        home = home.expanduser()
         if home.exists() and not home.is_dir():
             raise ValueError(f"{home} is not a folder")
-        return home.expanduser()
+        return home
 
     @property
     def passphrase_bytes(self) -> bytes | None:

@@ -108,6 +108,11 @@ class Writer:
         """Whether calls are taken: not closing, not fenced."""
         return self._turned_away is None
 
+    @property
+    def transactions_waiting(self) -> int:
+        """Transactions in the pool; those of the batch being decided are not in it any more."""
+        return self._pool_transactions
+
     def submit(self, messages: Sequence[SignedMessage]) -> Future[list[Reply]]:
         """Put messages to the pool (step 4); the future gives one reply each, in order, once they are durable.
 

@@ -95,11 +95,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
     below_a_file = private(tmp_path / "file", b"") / "key.pem"
-    with pytest.raises(KeyFileUnreadableError, match="cannot read .*Not a directory"):
+    with pytest.raises(KeyFileUnreadableError, match=r"cannot read .*Not a directory"):
         read_private_key(below_a_file)
-    with pytest.raises(KeyFileUnreadableError, match="cannot write .*Not a directory"):
+    with pytest.raises(KeyFileUnreadableError, match=r"cannot write .*Not a directory"):
         write_private_key(below_a_file, KEY)
-    with pytest.raises(KeyFileUnreadableError, match="cannot read .*Is a directory"):
+    with pytest.raises(KeyFileUnreadableError, match=r"cannot read .*Is a directory"):
         read_private_key(tmp_path)
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -54,14 +54,15 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     output.print(make_table(title, columns, rows, numbers))
 
 
-def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
-    """A table with plain cells: nothing in them is taken for markup."""
-    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold")
+def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> Group:
+    """A table below its title, with plain cells: nothing in them is taken for markup."""
+    table = Table(header_style="bold")
     for column in columns:
         table.add_column(Text(column), justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    return table
+    # Not the table's own title, which would be broken to the width of a narrow table.
+    return Group(*([Text(title, "bold")] if title else []), table)
 
 
 def progress_bar() -> Progress:

@@ -92,10 +92,7 @@ def _founding_time(at: str | None, clock: ClockName, time_zone: str) -> Instant:
         return now
     if clock is not ClockName.PRESENTED:
         raise MomentError("--at goes with --clock presented; under the system clock the alliance is founded now")
-    try:
-        founded_at = moment(at, time_zone, "--at")
-    except KeyError:
-        raise MomentError(f"--time-zone: {time_zone!r} is no IANA time zone, such as Europe/Berlin") from None
+    founded_at = moment(at, time_zone, "--at")
     if founded_at > now:
         raise MomentError(f"--at: {at} lies in the future, and the presented clock is for the past")
     return founded_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
+from rich.console import Group
 
 from clearing.cli.console import make_table
 
@@ -14,7 +14,7 @@ MATRIX_PARTICIPANTS_MAX = 14
 Statement = dict[str, Any]
 
 
-def obligations_table(statement: Statement) -> Table:
+def obligations_table(statement: Statement) -> Group:
     """Who owes whom, before netting: debtors down, creditors across; a list where there are many."""
     owed = {
         (each["debtor"], each["creditor"]): each
@@ -38,7 +38,7 @@ def obligations_table(statement: Statement) -> Table:
     return make_table(title, ("", *participants), matrix, numbers=participants)
 
 
-def positions_table(statement: Statement) -> Table:
+def positions_table(statement: Statement) -> Group:
     """What everyone owes, is owed, and pays or receives net."""
     rows = [(each["participant"], each["payable"], each["receivable"], each["net"]) for each in positions(statement)]
     columns = ("participant", "owes", "is owed", "net")
@@ -53,14 +53,14 @@ def positions(statement: Statement) -> list[dict[str, Any]]:
     return [statement["position"]]
 
 
-def payments_table(statement: Statement) -> Table:
+def payments_table(statement: Statement) -> Group:
     """The payments that settle the positions."""
     rows = [(each["payer"], each["payee"], each["amount"]) for each in statement["payments"]]
     currency = statement["alliance"]["currency"]
     return make_table(f"Payments ({len(rows)})", ("payer", "payee", currency), rows, numbers=(currency,))
 
 
-def points_table(statement: Statement) -> Table:
+def points_table(statement: Statement) -> Group:
     """The points of each issuer, from opening to closing."""
     alliance = statement["kind"] == "alliance-statement"
     rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from merchant_gateway.baskets.summary import BasketSummary
 from merchant_gateway.baskets.waves import BasketRules
 from merchant_gateway.card_secret import card_secret
 from merchant_gateway.connection import MerchantConnection
+from merchant_gateway.receipt_store import ReceiptStore
 
 MERCHANT_KEYS = "merchant-*.pem"
 
@@ -51,6 +53,9 @@ def submit(
     burn_at: Annotated[
         int, typer.Option(metavar="POINTS", help="As soon as a card can spend so many points, so many are burned.")
     ] = 200,
+    receipts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep every receipt in this file (SQLite).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Present a file of baskets: cards are opened, amounts earn points, and points are burned.
@@ -64,7 +69,11 @@ def submit(
     keys = _merchant_keys(settings, home)
     with GatewayConnection(settings) as gateway, progress_bar() as progress:
         task = progress.add_task("Presenting baskets", total=None)
-        with MerchantConnection(settings.address, gateway.alliance.verifier) as connection:
+        verifier = gateway.alliance.verifier
+        with (
+            ReceiptStore(receipts, verifier) if receipts is not None else nullcontext() as kept,
+            MerchantConnection(settings.address, verifier, receipts=kept) as connection,
+        ):
             summary = submit_baskets(
                 file,
                 connection,

@@ -32,6 +32,7 @@ from clearing.cli.windows import (
     status_name,
     window_object,
 )
+from clearing.contract.decoding import content_digest
 from clearing.keys import PrivateKey
 from clearing.model import Outcome
 from clearing.rules.directory import WindowStatus
@@ -184,7 +185,7 @@ def approve(
         Instruction(approve_settlement=ApproveSettlement(proposal=proposal)),
         "approve",
         window,
-        proposed.hex()[:12],
+        content_digest(proposal).hex()[:12],
         done=f"The settlement of {window} is approved.",
     )
 
@@ -192,7 +193,7 @@ def approve(
 def _proposal(connection: GatewayConnection, signing: Signing, window: str) -> tuple[Instruction, tuple[str, ...]]:
     """The proposal's instruction, and what its reference is made of."""
     proposal = _settlement(connection, Instructor(connection, signing).keys[0], window)
-    parts = ("propose", window, proposal.alliance_statement_digest.hex()[:12])
+    parts = ("propose", window, content_digest(proposal).hex()[:12])
     return Instruction(propose_settlement=proposal), parts
 
 

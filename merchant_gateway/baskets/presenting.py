@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from clearing.keys import PrivateKey
-from clearing.model import Instant, MerchantId, Points
+from clearing.model import CardToken, Instant, MerchantId, Outcome, Points
 from clearing.rules.calendar import moment_of
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.presentment_pb2 import Transaction
@@ -34,6 +34,13 @@ class _Item(NamedTuple):
     planned: PlannedBasket
 
 
+class _Answered(NamedTuple):
+    """One transaction and what it came to."""
+
+    item: _Item
+    receipt: TransactionReceipt
+
+
 class _Presentment(NamedTuple):
     """A merchant's transactions that are signed together."""
 
@@ -50,6 +57,8 @@ class Presenter:
         self._origin = origin
         self._keys = keys
         self._burn_points = burn_points
+        self._open_cards: set[CardToken] = set()
+        """Those that this run has heard to be open. What is heard is final, so every run hears the same."""
 
     def present(self, plan: BasketPlan, submit: Submit, tally: Tally, progress: Progress) -> None:
         """Present all of a plan, in order.
@@ -61,35 +70,45 @@ class Presenter:
         due: list[_Presentment] = []
         progress(done, plan.baskets)
         for wave in plan.waves:
-            earned = self._exchange([*due, *_wave_presentments(wave)], submit, tally)
-            due = _by_merchant(
-                wave.presented_at,
-                (
-                    _Item(Kind.BURN, item.planned)
-                    for item, receipt in earned
-                    if item.kind is Kind.EARN and self._is_burn_due(receipt)
-                ),
-            )
+            answered = self._exchange([*due, *self._wave_presentments(wave)], submit, tally)
+            due = self._due_burns(wave, answered)
             done += len(wave.baskets)
             progress(done, plan.baskets)
         if due:
             self._exchange(due, submit, tally)
 
-    def _is_burn_due(self, earned: TransactionReceipt) -> bool:
-        return earned.is_accepted and earned.points_available >= self._burn_points
+    def _wave_presentments(self, wave: Wave) -> list[_Presentment]:
+        """For each merchant of a wave: its baskets' earns, each after the opening of its card unless that is open."""
+        items: list[_Item] = []
+        for planned in wave.baskets:
+            if planned.card not in self._open_cards:
+                items.append(_Item(Kind.OPEN, planned))
+            items.append(_Item(Kind.EARN, planned))
+        return _by_merchant(wave.presented_at, items)
 
-    def _exchange(
-        self, presentments: Sequence[_Presentment], submit: Submit, tally: Tally
-    ) -> list[tuple[_Item, TransactionReceipt]]:
+    def _due_burns(self, wave: Wave, answered: Iterable[_Answered]) -> list[_Presentment]:
+        """For each merchant of a wave: the burns that its earns bring about."""
+        return _by_merchant(
+            wave.presented_at,
+            (
+                _Item(Kind.BURN, item.planned)
+                for item, receipt in answered
+                if item.kind is Kind.EARN and receipt.is_accepted and receipt.points_available >= self._burn_points
+            ),
+        )
+
+    def _exchange(self, presentments: Sequence[_Presentment], submit: Submit, tally: Tally) -> list[_Answered]:
         """Present these in one call; each transaction with its receipt."""
         answers = submit([self._sign(presentment) for presentment in presentments])
         answered = [
-            (item, receipt)
+            _Answered(item, receipt)
             for presentment, receipts in zip(presentments, answers, strict=True)
             for item, receipt in zip(presentment.items, receipts, strict=True)
         ]
         for item, receipt in answered:
             tally.add(item.kind, item.planned, receipt)
+            if item.kind is Kind.OPEN and receipt.outcome in (Outcome.ACCEPTED, Outcome.CARD_EXISTS):
+                self._open_cards.add(item.planned.card)
         return answered
 
     def _sign(self, presentment: _Presentment) -> Envelope:
@@ -119,16 +138,6 @@ class Presenter:
                 )
             case Kind.BURN:
                 return burn(reference, planned.card, basket.store, self._burn_points, occurred_at)
-
-
-def _wave_presentments(wave: Wave) -> list[_Presentment]:
-    """For each merchant of a wave: its baskets' earns, and before them the opening of the cards that are new."""
-    items: list[_Item] = []
-    for planned in wave.baskets:
-        if planned.opens_card:
-            items.append(_Item(Kind.OPEN, planned))
-        items.append(_Item(Kind.EARN, planned))
-    return _by_merchant(wave.presented_at, items)
 
 
 def _by_merchant(presented_at: Instant, items: Iterable[_Item]) -> list[_Presentment]:

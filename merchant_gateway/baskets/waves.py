@@ -58,8 +58,6 @@ class PlannedBasket:
     merchant: MerchantId
     card: CardToken
     points: Points
-    opens_card: bool
-    """It is the household's first in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +117,9 @@ def plan_baskets(
             continue
         if points == 0:
             continue
-        opens_card = basket.household_id not in cards
-        if opens_card:
+        if basket.household_id not in cards:
             cards[basket.household_id] = derived_token(card_secret, basket.household_id)
-        planned.append(PlannedBasket(basket, merchant, cards[basket.household_id], points, opens_card))
+        planned.append(PlannedBasket(basket, merchant, cards[basket.household_id], points))
     if faults:
         raise CsvFileError(path, sorted(faults))
     return BasketPlan(tuple(cut_waves(planned, time_zone)), len(baskets) - len(planned))

@@ -27,7 +27,6 @@ from tests.docs.by_hand_wire import (
     INSTRUCTION_TYPE,
     PRESENTMENT_TYPE,
     Key,
-    base64url,
     card_token,
     content_digest,
     data,
@@ -41,7 +40,7 @@ from tests.docs.by_hand_wire import (
 )
 
 ORIGIN = "clearing.example/protocol"
-MERCHANT_KEY = Key(bytes(range(0x00, 0x20)))
+MERCHANT_KEY = Key(bytes(range(0x20)))
 OPERATOR_KEY = Key(bytes(range(0x20, 0x40)))
 LOG_KEY = Key(bytes(range(0x40, 0x60)))
 CARD_BITS = bytes.fromhex("00112233445566778899aabbccddeeff")
@@ -110,7 +109,12 @@ def presentment(presented_at: str, accepted_at: str, transactions: list[bytes], 
 def transaction(reference: str, occurred_at: str, kind: bytes) -> bytes:
     till = 1
     return (
-        data(1, reference) + data(2, CARD) + data(3, "bakery-1") + timestamp(4, at(occurred_at)) + number(5, till) + kind
+        data(1, reference)
+        + data(2, CARD)
+        + data(3, "bakery-1")
+        + timestamp(4, at(occurred_at))
+        + number(5, till)
+        + kind
     )
 
 
@@ -136,9 +140,7 @@ FOUNDING = (
     + number(14, 1)
 )
 TILL_REGISTRATION = data(1, MERCHANT_KEY.public_key) + number(2, 4) + data(3, "bakery") + data(4, "bakery-till")
-EARN = transaction(
-    "till-1-000002", "09:15:04.000000", present_bytes(11, number(1, 120) + present_number(2, 1_250))
-)
+EARN = transaction("till-1-000002", "09:15:04.000000", present_bytes(11, number(1, 120) + present_number(2, 1_250)))
 
 ENTRIES = {
     "founding": instruction("08:00:00.000000", "08:00:00.125000", "found", present_bytes(10, FOUNDING)),

@@ -79,8 +79,10 @@ def note(name: str, text: str, key: Key) -> str:
 
 def open_checkpoint(signed: str, trusted_vkey: str) -> tuple[int, bytes]:
     """Size and root of a checkpoint, by the four steps of the document."""
-    name, _, rest = trusted_vkey.partition("+")
-    public_key = base64.b64decode(rest.partition("+")[2])[1:]
+    name, named_hash, encoded = trusted_vkey.split("+", 2)
+    public_key = base64.b64decode(encoded, validate=True)[1:]
+    if named_hash != key_hash(name, public_key).hex():
+        raise RefusedError("the verifier key contradicts itself")
     text, separator, signature_lines = signed.rpartition("\n\n")
     text += "\n"
     if not separator:

@@ -1,4 +1,4 @@
-"""Messages, signatures and tokens as docs/protocol.md describes them, by hand: nothing of ours and no protobuf library."""
+"""Messages, signatures and tokens as docs/protocol.md describes them, by hand: nothing of ours, no protobuf library."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ def signed_bytes(payload_type: str, payload: bytes) -> bytes:
 
 def envelope(payload_type: str, payload: bytes, keys: list[Key]) -> bytes:
     """An Envelope signed by these keys."""
-    signatures = [
-        data(1, key.sign(signed_bytes(payload_type, payload))) + data(2, key.keyid) for key in keys
-    ]
+    signatures = [data(1, key.sign(signed_bytes(payload_type, payload))) + data(2, key.keyid) for key in keys]
     return data(1, payload) + data(2, payload_type) + b"".join(present_bytes(3, each) for each in signatures)
 
 

@@ -31,7 +31,7 @@ from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway import transactions
 
 ORIGIN = "clearing.example/protocol"
-MERCHANT_KEY = PrivateKey(bytes(range(0x00, 0x20)))
+MERCHANT_KEY = PrivateKey(bytes(range(0x20)))
 OPERATOR_KEY = PrivateKey(bytes(range(0x20, 0x40)))
 LOG_SIGNER = Signer(ORIGIN, bytes(range(0x40, 0x60)))
 CARD_BITS = bytes.fromhex("00112233445566778899aabbccddeeff")
@@ -72,9 +72,7 @@ class Message:
 
 def messages() -> list[Message]:
     """The example's messages in the order of the log."""
-    earn = transactions.earn(
-        "till-1-000002", CARD, STORE, 120, moment("09:15:04"), purchase_amount_minor=1_250
-    )
+    earn = transactions.earn("till-1-000002", CARD, STORE, 120, moment("09:15:04"), purchase_amount_minor=1_250)
     return [
         _instruction("founding", "08:00:00", "found", create_alliance=_founding()),
         _instruction(
@@ -208,7 +206,7 @@ class ExampleLog:
 
 
 def example() -> dict[str, Any]:
-    """Every value of the worked example but the token, whose JSON is not in one canonical form; bytes are hexadecimal."""
+    """Every value of the worked example but the token, whose JSON has no canonical form; bytes are hexadecimal."""
     log = ExampleLog()
     first, again, mixed = log.receipt(4, 5), log.receipt(4, 6, replayed=True), log.receipt(5, 6)
     derived = derived_token(CUSTOMER_SECRET, CUSTOMER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from clearing.clock import system_time
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import Entry, decode_entry, timestamp_of
+from clearing.contract.entry import instant_of as timestamp_instant
 from clearing.envelope import sign_envelope
 from clearing.keys import PrivateKey
 from clearing.log.note import Signer
@@ -26,7 +28,14 @@ from clearing.rules.calendar import instant_of
 from clearing.store.database import open_engine
 from clearing.store.migration import migrate
 from clearing.tokens import make_token
-from clearing.v1 import entry_pb2, instruction_pb2, merchant_gateway_pb2, operations_pb2, presentment_pb2
+from clearing.v1 import (
+    entry_pb2,
+    instruction_pb2,
+    merchant_gateway_pb2,
+    operations_pb2,
+    presentment_pb2,
+    settlement_pb2,
+)
 from clearing.v1.audit_pb2_grpc import AuditStub
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub
@@ -48,13 +57,20 @@ def local_instant(text: str) -> Instant:
 class Alliance:
     """A founded alliance and the stubs to call it."""
 
-    def __init__(self, engine: sqlalchemy.Engine, *, clock: str = "CLOCK_PRESENTED", **constitution: Any) -> None:
+    def __init__(
+        self,
+        engine: sqlalchemy.Engine,
+        *,
+        clock: str = "CLOCK_PRESENTED",
+        founded_at: str = "2026-01-02 09:00:00",
+        **constitution: Any,
+    ) -> None:
         self.engine = engine
         self.log_key = Signer(ORIGIN, PrivateKey.generate().seed)
         self.operator = PrivateKey.generate()
         self.second_operator = PrivateKey.generate()
         self.keys: dict[str, PrivateKey] = {}
-        self.now = local_instant("2026-01-02 09:00:00") if clock == "CLOCK_PRESENTED" else system_time()
+        self.now = local_instant(founded_at) if clock == "CLOCK_PRESENTED" else system_time()
         self._clock = clock
         self._numbers = itertools.count(1)
         self.open()
@@ -90,7 +106,9 @@ class Alliance:
             "clock": self._clock,
             "log_verifier": self.log_key.vkey,
             "operator_keys": [
-                instruction_pb2.RegisterKey(public_key=key.public_key, role="ROLE_OPERATOR", holder=f"operator-{number}")
+                instruction_pb2.RegisterKey(
+                    public_key=key.public_key, role="ROLE_OPERATOR", holder=f"operator-{number}"
+                )
                 for number, key in enumerate(operators, 1)
             ],
             "lot_lifetime_months": 12,
@@ -221,7 +239,9 @@ class Alliance:
         burn = presentment_pb2.Burn(points=points)
         return self.present(merchant, self.transaction(merchant, card, burn=burn, **fields))[0]
 
-    def refund(self, merchant: str, card: str, original: str, points: int | None = None, **fields: Any) -> TransactionResult:
+    def refund(
+        self, merchant: str, card: str, original: str, points: int | None = None, **fields: Any
+    ) -> TransactionResult:
         """An earn or burn taken back."""
         refund = presentment_pb2.Refund(original_reference=original, points=points)
         return self.present(merchant, self.transaction(merchant, card, refund=refund, **fields))[0]
@@ -232,6 +252,21 @@ class Alliance:
         """The metadata of a read by this key's owner."""
         token = make_token(key, ORIGIN, system_time())
         return (("authorization", f"Bearer {token}"),)
+
+    def log_size(self) -> int:
+        """Number of entries."""
+        return self.operations.GetAlliance(operations_pb2.GetAllianceRequest()).log_size
+
+    def ledger_time(self) -> Instant:
+        """The time of the newest entry."""
+        return timestamp_instant(self.operations.GetAlliance(operations_pb2.GetAllianceRequest()).accepted_at)
+
+    def statement(self, window: str, merchant: str = "") -> dict[str, Any]:
+        """A closed window's statement."""
+        request = settlement_pb2.GetStatementRequest(window=window, merchant=merchant)
+        answer = self.settlement.GetStatement(request, metadata=self.authorization(self.operator))
+        statement: dict[str, Any] = json.loads(answer.content)
+        return statement
 
     def verified(self, receipt: entry_pb2.Receipt) -> Entry:
         """The receipt's entry, if the receipt proves it."""

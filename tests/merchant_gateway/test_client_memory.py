@@ -34,7 +34,10 @@ def seen(size: int, leaves: list[bytes] = LEAVES) -> SeenCheckpoint:
 
 
 def presented(reference: str, points: int) -> Envelope:
-    transactions = [open_card(f"open-{reference}", CARD, "bakery-1", NOON), earn(reference, CARD, "bakery-1", points, NOON)]
+    transactions = [
+        open_card(f"open-{reference}", CARD, "bakery-1", NOON),
+        earn(reference, CARD, "bakery-1", points, NOON),
+    ]
     return sign_presentment(ORIGIN, BAKERY, key_of(BAKERY), transactions, presented_at=instant_of(NOON))
 
 

@@ -1,0 +1,222 @@
+"""What users get wrong: each a named reason in one line and exit code 1, or usage and exit code 2; never a traceback."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+import pytest
+import sqlalchemy
+
+from clearing.store.writer_lock import WRITER_LOCK
+from tests.cli.conftest import ORIGIN
+from tests.cli.installation import SECONDS_MAX, Installation, stop
+
+HEADER = "basket_id,household_id,store_id,purchased_at,amount,coupon_discount\n"
+
+
+@pytest.fixture
+def founded(home: Path, database_url: str) -> Installation:
+    """A founded alliance without a gateway."""
+    installed = Installation(home, settings={"CLEARING_DATABASE_URL": database_url})
+    installed.done("init", ORIGIN, "--operator", "anna")
+    return installed
+
+
+def test_settings_that_cannot_be_used_are_named(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, value, told in (
+        ("CLEARING_DATABASE", "x", "CLEARING_DATABASE is not a setting"),
+        ("CLEARING_HOME", str(tmp_path / "file"), "CLEARING_HOME"),
+    ):
+        assert told in Installation(home, settings={name: value}).refused("merchant", "list")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("mysql://user:topsecret@localhost/x", "only postgresql+psycopg2:// is supported"),
+        ("no url", "cannot be read"),
+        ("postgresql+psycopg2://user:topsecret@127.0.0.1:1/x", "Connection refused"),
+    ],
+)
+def test_a_wrong_or_unreachable_database_founds_nothing(installation: Installation, url: str, told: str) -> None:
+    installation.settings = {"CLEARING_DATABASE_URL": url}
+
+    complaint = installation.refused("init", ORIGIN)
+
+    assert told in complaint
+    assert "topsecret" not in complaint
+    assert not installation.home.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("an origin",), "no key name"),
+        ((ORIGIN, "--currency", "euro"), "create_alliance.currency"),
+        ((ORIGIN, "--time-zone", "Mars/Olympus"), "create_alliance.time_zone"),
+        ((ORIGIN, "--redemption-price", "1e9"), "create_alliance.redemption_price"),
+        ((ORIGIN, "--operator", "Anna Miller"), "--operator"),
+        ((ORIGIN, "--four-eyes"), "create_alliance.operator_keys"),
+        ((ORIGIN, "--at", "2026-01-01"), "--clock presented"),
+        ((ORIGIN, "--clock", "presented", "--at", "New Year"), "--at: 'New Year' is no time"),
+    ],
+)
+def test_a_malformed_founding_names_what_is_wrong(
+    installation: Installation, options: tuple[str, ...], told: str
+) -> None:
+    assert told in installation.refused("init", *options)
+    assert not installation.home.exists()
+
+
+def test_an_interrupted_founding_is_run_again_with_the_same_keys(founded: Installation, database_url: str) -> None:
+    key = (founded.home / "keys" / "operator-anna.pem").read_bytes()
+    with sqlalchemy.create_engine(database_url).begin() as connection:
+        connection.execute(sqlalchemy.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sqlalchemy.text("CREATE SCHEMA public"))
+    (founded.home / "alliance.json").unlink()
+
+    founded.done("init", ORIGIN, "--operator", "anna")
+
+    assert (founded.home / "keys" / "operator-anna.pem").read_bytes() == key
+
+
+def test_usage_errors_exit_with_2(installation: Installation) -> None:
+    for arguments in (("no-such-command",), ("merchant", "admit"), ("key", "register", "--role", "emperor")):
+        assert "Usage" in installation.refused(*arguments, code=2)
+    assert installation.done("--version").startswith("clearing")
+
+
+def test_a_gateway_says_why_it_does_not_serve(founded: Installation, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "the port is in use" in founded.refused("gateway", "--address", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert "is no address" in founded.refused("gateway", "--address", "here")
+    assert "not loopback" in founded.refused("gateway", "--address", "0.0.0.0:0")
+
+    log_key = founded.home / "keys" / "log.pem"
+    log_key.chmod(0o644)
+    assert "chmod 600" in founded.refused("gateway")
+    log_key.chmod(0o600)
+    pem = log_key.read_bytes()
+    log_key.write_bytes(b"no key")
+    assert "does not hold a private key" in founded.refused("gateway")
+    log_key.unlink()
+    assert "log.pem" in founded.refused("gateway")
+    founded.done("key", "new", log_key)
+    assert "founded with the log key" in founded.refused("gateway")
+    log_key.unlink()
+    log_key.write_bytes(pem)
+    assert "there is no" in Installation(tmp_path / "empty").refused("gateway")
+
+
+def test_a_second_gateway_is_turned_away_and_the_first_goes_on(founded: Installation) -> None:
+    with founded.serving() as first:
+        assert "Another process is the writer" in founded.refused("gateway", "--address", "127.0.0.1:0")
+        assert founded.json("merchant", "list") == []
+        assert stop(first) == 0
+
+
+def test_a_gateway_whose_place_was_taken_ends_by_itself(founded: Installation, database_url: str) -> None:
+    with founded.serving() as gateway:
+        url = sqlalchemy.make_url(database_url)
+        usurper = psycopg2.connect(
+            host=url.query["host"], port=url.query["port"], user=url.username, dbname=url.database
+        )
+        usurper.autocommit = True
+        with usurper.cursor() as cursor:
+            # The usurper waits in line for the lock before the gateway's session is ended, so that it gets it.
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND (classid::bigint << 32) + objid::bigint = %s",
+                (WRITER_LOCK,),
+            )
+            cursor.execute("SELECT pg_advisory_lock(%s)", (WRITER_LOCK,))
+            _, errors = gateway.communicate(timeout=SECONDS_MAX)
+        usurper.close()
+
+    assert gateway.returncode == 1
+    assert "Error: the gateway has ended because its writer stopped" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway_that_is_told_to_stop_exits_with_0(founded: Installation, number: int) -> None:
+    with founded.serving("--reflection") as gateway:
+        assert stop(gateway, number) == 0
+
+
+def test_malformed_files_name_the_line_and_change_nothing(founded: Installation, tmp_path: Path) -> None:
+    baskets, merchants = tmp_path / "baskets.csv", tmp_path / "merchants.csv"
+    baskets.write_text(HEADER + "1,h1,b-1,2026-01-05T10:00:00,1.50,0.00\n2,h1,b-1,tomorrow,1.50,0.00\n")
+    merchants.write_text("merchant,legal_name\nbakery\n")
+    with founded.serving():
+        assert "line 3: purchased_at" in founded.refused("store", "import", baskets)
+        assert "line 2" in founded.refused("merchant", "import", merchants)
+        assert "no merchant-*.pem" in founded.refused("submit", baskets)
+        founded.done("merchant", "admit", "bakery", "--name", "Bakery Ltd")
+        founded.done("key", "register", "--role", "merchant", "--merchant", "bakery", "--new")
+        size = founded.json("window", "list")[0]["end_index"]
+        assert "line 3: purchased_at" in founded.refused("submit", baskets)
+        assert "cannot read" in founded.refused("submit", tmp_path / "missing.csv")
+        assert "points per major unit" in founded.refused("submit", baskets, "--points-per-unit", "-1")
+        assert "is no number" in founded.refused("submit", baskets, "--points-per-unit", "many")
+        assert founded.json("window", "list")[0]["end_index"] == size
+
+
+def test_wrong_instructions_are_explained(founded: Installation, tmp_path: Path) -> None:
+    with founded.serving():
+        for arguments, told in (
+            (("store", "open", "nobody", "b-1"), "UNKNOWN_MERCHANT: no merchant of this identifier is a member"),
+            (("merchant", "admit", "Bakery!", "--name", "B"), "admit_merchant.merchant"),
+            (("merchant", "admit", "b", "--name", "B", "--reference", "two words"), "reference"),
+            (("merchant", "admit", "b", "--name", "B", "--at", "2099-01-01T00:00Z"), "CLOCK_SKEW"),
+            (("terms", "set", "--from", "2020-01-01", "--redemption-price", "1", "--issuance-price", "1"), "BACKDATED"),
+            (("key", "revoke", "0" * 32), "KEY_NOT_REGISTERED"),
+            (("key", "register", "--role", "merchant", "--holder", "x"), "--merchant goes with --role merchant"),
+            (("key", "register", "--role", "auditor", "--holder", "x"), "auditor-x.pem"),
+            (("window", "show", "January"), "must be a month as YYYY-MM"),
+            (("statement", "1999-01"), "1999-01"),
+            (("merchant", "list", "--key", tmp_path / "missing.pem"), "missing.pem"),
+        ):
+            assert told in founded.refused(*arguments)
+        stranger = tmp_path / "stranger.pem"
+        founded.done("key", "new", stranger)
+        assert "exists and is not overwritten" in founded.refused("key", "new", stranger)
+        assert "UNKNOWN_KEY" in founded.refused("merchant", "list", "--key", stranger)
+        assert "UNKNOWN_KEY" in founded.refused("merchant", "admit", "b", "--name", "B", "--key", stranger)
+
+
+def test_encrypted_keys_need_their_passphrase(home: Path, database_url: str) -> None:
+    with_passphrase = {"CLEARING_DATABASE_URL": database_url, "CLEARING_PASSPHRASE": "open sesame"}
+    Installation(home, settings=with_passphrase).done("init", ORIGIN)
+    assert b"ENCRYPTED" in (home / "keys" / "log.pem").read_bytes()
+
+    for passphrase, told in (("", "give its passphrase"), ("wrong", "does not open the key")):
+        wrong = {**with_passphrase, "CLEARING_PASSPHRASE": passphrase}
+        assert told in Installation(home, settings=wrong).refused("gateway")
+
+
+def test_secrets_in_the_home_are_readable_by_their_owner_only(founded: Installation) -> None:
+    secrets = [founded.home / "card-token.secret", *(founded.home / "keys").iterdir()]
+
+    assert [path.stat().st_mode & 0o777 for path in secrets] == [0o600] * 3
+    assert (founded.home / "keys").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_reader_that_goes_away_is_no_failure(founded: Installation) -> None:
+    with founded.serving():
+        done = subprocess.run(
+            ["sh", "-c", '"$0" -m clearing.cli terms list | true', sys.executable],
+            env=founded.environment(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_MAX,
+            check=False,
+        )
+
+    assert done.stderr == ""

@@ -1,0 +1,326 @@
+"""One writer a log: fenced, interrupted, flooded, stopped and killed, it neither loses nor doubles anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+import sqlalchemy
+
+from clearing.cli.assembly import Gateway
+from clearing.contract import instruction as instruction_contract
+from clearing.contract.entry import timestamp_of
+from clearing.envelope import sign_envelope
+from clearing.keys import PrivateKey
+from clearing.log.note import Signer
+from clearing.model import MICROSECONDS_PER_DAY, Instant
+from clearing.store import embedded
+from clearing.store.database import open_engine
+from clearing.store.writer_lock import WRITER_LOCK, WriterLockHeldError
+from clearing.v1 import instruction_pb2, merchant_gateway_pb2, operations_pb2, presentment_pb2, settlement_pb2
+from clearing.v1.envelope_pb2 import Envelope
+from clearing.writer import LOCK_CHECK_SECONDS, Writer, WrongLogKeyError
+from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance, founded
+from tests.integration.observation import Refusal, complaints, log_size, refusal, untouched
+from tests.integration.tills import at_work
+
+LOCK_SESSION = f"locktype = 'advisory' AND granted AND objid::bigint = {WRITER_LOCK & 0xFFFF_FFFF}"
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+REPOSITORY = Path(__file__).parents[2]
+
+
+def execute(engine: sqlalchemy.Engine, statement: str) -> int:
+    """The number a statement comes to, in a transaction of its own."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        return int(connection.scalar(sqlalchemy.text(statement)) or 0)
+
+
+def take_lock_away(engine: sqlalchemy.Engine) -> None:
+    """End the database session that holds the writer's lock, and wait until it is gone."""
+    in_this_database = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    locks = f"FROM pg_locks WHERE {LOCK_SESSION} AND {in_this_database}"
+    assert execute(engine, f"SELECT count(pg_terminate_backend(pid, 5000)) {locks}") == 1
+    assert execute(engine, f"SELECT count(*) {locks}") == 0
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+@contextmanager
+def held_up(alliance: Alliance) -> Iterator[None]:
+    """Within the block no batch commits: another transaction holds the head."""
+    with alliance.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("SELECT FROM log_head FOR UPDATE"))
+        yield
+
+
+def is_held_up(alliance: Alliance) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return execute(alliance.engine, waiting) == 1
+
+
+def earn(alliance: Alliance, card: str) -> Envelope:
+    return alliance.envelope(
+        alliance.presentment("bakery", alliance.transaction("bakery", card, earn=presentment_pb2.Earn(points=1)))
+    )
+
+
+def submission(alliance: Alliance, *envelopes: Envelope) -> Callable[[], object]:
+    request = merchant_gateway_pb2.SubmitRequest(envelopes=envelopes)
+    return lambda: alliance.merchants.Submit(request, timeout=CALL_TIMEOUT_SECONDS)
+
+
+# ---- one writer ----
+
+
+def test_a_second_gateway_on_the_same_database_is_refused_and_told_who_holds_it(alliance: Alliance) -> None:
+    with pytest.raises(WriterLockHeldError, match=r"database session \d+ \('clearing', from the same machine"):
+        Gateway(alliance.engine, alliance.log_key, "127.0.0.1:0")
+    alliance.open_card("bakery")
+
+
+def test_an_idle_writer_keeps_its_lock_alive(alliance: Alliance) -> None:
+    """The database takes the lock from a session that is silent for its lease; a till may be silent all night."""
+    asked_at = (
+        "SELECT extract(epoch FROM query_start) * 1000000 FROM pg_stat_activity"
+        f" WHERE pid IN (SELECT pid FROM pg_locks WHERE {LOCK_SESSION}) AND datname = current_database()"
+    )
+    before = execute(alliance.engine, asked_at)
+    wait_until(lambda: execute(alliance.engine, asked_at) > before, LOCK_CHECK_SECONDS + 5)
+
+
+def test_an_idle_writer_whose_session_ends_takes_the_lock_again(alliance: Alliance) -> None:
+    take_lock_away(alliance.engine)
+    locks = f"SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database WHERE datname = current_database() AND {LOCK_SESSION}"
+    wait_until(lambda: execute(alliance.engine, locks) == 1, LOCK_CHECK_SECONDS + 5)
+    alliance.open_card("bakery")
+
+
+def test_a_writer_whose_lock_was_taken_is_fenced_by_the_next_and_nothing_is_doubled(alliance: Alliance) -> None:
+    card = alliance.open_card("bakery")
+    take_lock_away(alliance.engine)
+    envelope = earn(alliance, card)
+    with Gateway(alliance.engine, alliance.log_key, "127.0.0.1:0") as successor:
+        fenced_channel, fenced = alliance.channel, alliance.merchants
+        alliance.call(successor.server.address)
+        (original,) = alliance.submit(envelope)
+
+        fenced_request = merchant_gateway_pb2.SubmitRequest(envelopes=[earn(alliance, card)])
+        with untouched(alliance.engine):
+            for _ in range(3):
+                heard = refusal(lambda: fenced.Submit(fenced_request, timeout=CALL_TIMEOUT_SECONDS))
+                assert heard == Refusal(UNAVAILABLE, "FENCED", "clearing", "", "", True)
+        assert not alliance.gateway.writer.is_writing
+        assert successor.writer.is_writing
+        (again,) = alliance.submit(envelope)
+        assert (again.replayed, again.entry) == (True, original.entry)
+        assert alliance.earn("bakery", card, 1).points_available == 2
+        alliance.channel.close()
+        fenced_channel.close()
+    assert complaints(alliance.engine) == []
+
+
+def test_a_writer_without_the_lock_does_not_stop_the_one_that_has_it(alliance: Alliance) -> None:
+    """A batch that one writer commits after the next has taken the log up, as a killed one may, fences nobody for good."""
+    card = alliance.open_card("bakery")
+    take_lock_away(alliance.engine)
+    with Gateway(alliance.engine, alliance.log_key, "127.0.0.1:0") as successor:
+        (late,) = alliance.submit(earn(alliance, card))
+        before, first = alliance.channel, alliance.merchants
+        alliance.call(successor.server.address)
+        (next_one,) = alliance.submit(earn(alliance, card))
+        assert next_one.index == late.index + 1
+        request = merchant_gateway_pb2.SubmitRequest(envelopes=[earn(alliance, card)])
+        assert refusal(lambda: first.Submit(request, timeout=CALL_TIMEOUT_SECONDS)).reason == "FENCED"
+        assert alliance.earn("bakery", card, 1).points_available == 3
+        alliance.channel.close()
+        before.close()
+    assert complaints(alliance.engine) == []
+
+
+def test_another_log_key_than_the_foundings_is_refused_and_the_log_stays_free(alliance: Alliance) -> None:
+    alliance.close()
+    with pytest.raises(WrongLogKeyError, match="give the writer the key of the founding"):
+        Writer(alliance.engine, Signer(ORIGIN, PrivateKey.generate().seed))
+    alliance.open()
+    alliance.open_card("bakery")
+
+
+# ---- the pool ----
+
+
+def test_a_full_pool_says_so_at_once_and_forgets_nothing_it_took(alliance: Alliance) -> None:
+    card = alliance.open_card("bakery")
+    many = [
+        alliance.transaction("bakery", card, reference=f"{n}", earn=presentment_pb2.Earn(points=1)) for n in range(500)
+    ]
+    large = alliance.envelope(alliance.presentment("bakery", *many))
+    with ThreadPoolExecutor(2) as threads:
+        with held_up(alliance):
+            first = threads.submit(alliance.submit, earn(alliance, card))
+            wait_until(lambda: is_held_up(alliance))
+            pooled = threads.submit(alliance.submit, *[large] * 40)
+            wait_until(lambda: alliance.gateway.writer.transactions_waiting == 20_000)
+            started = time.monotonic()
+            heard = refusal(submission(alliance, earn(alliance, card)))
+            assert time.monotonic() - started < 1
+            assert heard == Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "POOL_FULL", "clearing", "", "", True)
+        assert not first.result()[0].replayed
+        receipts = pooled.result()
+    assert [receipt.replayed for receipt in receipts] == [False] + [True] * 39
+    assert complaints(alliance.engine) == []
+
+
+def test_closing_finishes_what_was_taken_and_takes_no_more(alliance: Alliance) -> None:
+    card = alliance.open_card("bakery")
+    size = log_size(alliance.engine)
+    envelopes = [earn(alliance, card) for _ in range(20)]
+    with ThreadPoolExecutor(len(envelopes)) as threads:
+        with held_up(alliance):
+            calls = [threads.submit(alliance.submit, envelope) for envelope in envelopes]
+            wait_until(lambda: is_held_up(alliance) and alliance.gateway.writer.transactions_waiting == 19)
+            closing = threading.Thread(target=alliance.gateway.writer.close)
+            closing.start()
+            wait_until(lambda: not alliance.gateway.writer.is_writing)
+            heard = refusal(submission(alliance, earn(alliance, card)))
+            assert heard == Refusal(UNAVAILABLE, "SHUTTING_DOWN", "clearing", "", "", True)
+        closing.join()
+        indexes = {call.result()[0].index for call in calls}
+    assert indexes == set(range(size, size + 20))
+    assert log_size(alliance.engine) == size + 20
+
+
+# ---- restarts ----
+
+
+def test_a_restarted_gateway_knows_what_every_kind_of_instruction_made(alliance: Alliance) -> None:
+    card = alliance.open_card("bakery")
+    alliance.earn("bakery", card, 1_000)
+    alliance.burn("cinema", card, 400)
+    till = PrivateKey.generate()
+    later = timestamp_of(Instant(alliance.now + 90 * MICROSECONDS_PER_DAY))
+    alliance.register(
+        till, "ROLE_MERCHANT", merchant="bakery", holder="till-2", valid_until=later, valid_from=timestamp_of(alliance.now)
+    )
+    finance = PrivateKey.generate()
+    alliance.register(finance, "ROLE_FINANCE", holder="finance-1")
+    alliance.accept(revoke_key=instruction_pb2.RevokeKey(keyid=till.key_id, effective_at=later, compromised_since=later))
+    prices = {"issuance_price": "0.02", "redemption_price": "0.015"}
+    alliance.accept(set_terms=instruction_pb2.SetTerms(effective_from="2026-02-01", **prices))
+    alliance.accept(set_terms=instruction_pb2.SetTerms(merchant="cinema", effective_from="2026-02-01", **prices))
+    pair = instruction_pb2.SetTerms(merchant="bakery", counterparty="cinema", effective_from="2026-02-01", redemption_price="0.01")  # fmt: skip
+    alliance.accept(set_terms=pair)
+    assert alliance.instruct(set_terms=pair).instruction_result is not None
+    alliance.accept(expire_lots=instruction_pb2.ExpireLots(card_tokens=[card]))
+    alliance.travel("2026-03-02 08:00:00")
+    for window in ("2026-01", "2026-02"):
+        alliance.accept(signers=[finance], close_window=instruction_pb2.CloseWindow(window=window))
+    request = settlement_pb2.GetSettlementRequest(window="2026-01")
+    proposal = alliance.settlement.GetSettlement(request, metadata=alliance.authorization(finance)).proposal
+    alliance.accept(signers=[finance], propose_settlement=proposal)
+    alliance.accept(
+        signers=[finance], approve_settlement=instruction_pb2.ApproveSettlement(proposal=proposal)
+    )
+    payment = instruction_pb2.RecordPayment(window="2026-01", payment=proposal.payments[0], paid_on="2026-02-05", bank_reference="E2E-1")  # fmt: skip
+    alliance.accept(signers=[finance], record_payment=payment)
+    alliance.instruct(record_payment=payment)  # refused: recorded already
+
+    before = alliance.gateway.writer
+    alliance.close()
+    alliance.open()
+    after = alliance.gateway.writer
+    assert after.head == before.head
+    assert after.directory == before.directory
+    assert alliance.earn("bakery", card, 1).points_available == 601
+    assert complaints(alliance.engine) == []
+
+
+def test_a_lost_database_session_is_heard_as_unavailable_and_the_writer_goes_on_by_itself(alliance: Alliance) -> None:
+    sessions = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    other = open_engine(alliance.engine.url.render_as_string(hide_password=False))
+    with at_work(alliance) as tills:
+        for _ in range(8):
+            tills.wait_for_answers(50)
+            assert execute(other, f"SELECT count(pg_terminate_backend(pid)) {sessions}") >= 1
+        tills.wait_for_answers(50)
+    other.dispose()
+    assert set(tills.interruptions) == {UNAVAILABLE}
+    tills.verify()
+
+
+def test_a_restarted_database_is_found_again() -> None:
+    with tempfile.TemporaryDirectory(prefix="clearing-tests-") as folder:
+        server = embedded.start(Path(folder), durable=False)
+        with founded(server.create_database("restarted")) as alliance:
+            alliance.admit("bakery", "cinema")
+            with at_work(alliance) as tills:
+                tills.wait_for_answers(50)
+                server.stop()
+                assert refusal(submission(alliance, earn(alliance, tills.cards[0]))) == Refusal(
+                    UNAVAILABLE, "DATABASE_UNAVAILABLE", "clearing", "", "", True
+                )
+                server = embedded.start(Path(folder), durable=False)
+                tills.wait_for_answers(50)
+            tills.verify()
+        server.stop()
+
+
+def test_a_gateway_killed_under_load_loses_and_doubles_nothing(alliance: Alliance, database_url: str) -> None:
+    alliance.close()
+    command = [sys.executable, "-m", "tests.integration.gateway_process", database_url, alliance.log_key.seed.hex()]
+    processes: list[subprocess.Popen[str]] = []
+
+    def start() -> None:
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        alliance.call(process.stdout.readline().strip())
+
+    def kill() -> None:
+        processes[-1].kill()
+        processes[-1].communicate()
+
+    try:
+        start()
+        with at_work(alliance) as tills:
+            for answers in (40, 90, 150):
+                tills.wait_for_answers(answers)
+                kill()
+                start()
+            tills.wait_for_answers(40)
+        kill()
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+    assert UNAVAILABLE in tills.interruptions
+    alliance.open()
+    tills.verify()
+
+
+def test_instructions_of_a_stopped_gateway_are_not_taken(alliance: Alliance) -> None:
+    payload = alliance.instruction(admit_merchant=instruction_pb2.AdmitMerchant(merchant="late", legal_name="Late"))
+    envelope = sign_envelope(payload, instruction_contract.PAYLOAD_TYPE, [alliance.operator])
+    operations, request = alliance.operations, instruction_request(envelope)
+    alliance.gateway.writer.close()
+    with untouched(alliance.engine):
+        heard = refusal(lambda: operations.Instruct(request, timeout=CALL_TIMEOUT_SECONDS))
+        assert heard == Refusal(UNAVAILABLE, "SHUTTING_DOWN", "clearing", "", "", True)
+
+
+def instruction_request(envelope: Envelope) -> operations_pb2.InstructRequest:
+    return operations_pb2.InstructRequest(envelope=envelope)
