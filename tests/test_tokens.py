@@ -130,7 +130,7 @@ def test_an_error_does_not_repeat_the_token() -> None:
 
 def test_other_algorithms_are_refused_even_with_the_public_key_as_secret() -> None:
     claims = {"iss": KEY.key_id, "aud": ORIGIN, "iat": NOW_SECONDS, "exp": NOW_SECONDS + 60}
-    unsigned = jwt.encode(claims, None, algorithm="none", headers={"kid": KEY.key_id})
+    unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": KEY.key_id})
     symmetric = jwt.encode(claims, KEY.public_key, algorithm="HS256", headers={"kid": KEY.key_id})
     assert reason(unsigned) is ErrorReason.BAD_TOKEN
     assert reason(symmetric) is ErrorReason.BAD_TOKEN

@@ -10,6 +10,7 @@ import typer
 from clearing.cli.connection import GatewayConnection, reader
 from clearing.cli.console import print_json, print_table, progress_bar, say
 from clearing.cli.entry_text import print_entry
+from clearing.cli.home import read_alliance
 from clearing.cli.options import JsonOption, ReadKeyOption, settings_of
 from clearing.contract.entry import decode_entry
 from clearing.errors import ClearingError
@@ -28,7 +29,7 @@ VerifierOption = Annotated[
     typer.Option(
         "--key",
         metavar="VKEY",
-        help="The alliance's verifier key, from your own records, or a file that holds it. clearing init printed it.",
+        help="The alliance's verifier key, from your own records: the key itself, a file that holds it, or an alliance.json.",
     ),
 ]
 
@@ -129,13 +130,16 @@ def check(
 
 
 def verifier_of(key: str) -> Verifier:
-    """The verifier that is typed, or that a file of this name holds. Raises ``NoteError``."""
+    """The verifier that is typed, or that a file of this name holds. Raises ``NoteError`` or ``HomeError``."""
     path = Path(key)
+    if not path.is_file():
+        return parse_verifier(key)
+    if path.suffix == ".json":
+        return read_alliance(path).verifier
     try:
-        text = path.read_text(encoding="utf-8").strip() if path.is_file() else key
+        return parse_verifier(path.read_text(encoding="utf-8").strip())
     except (OSError, UnicodeDecodeError) as error:
         raise ProofRequestError(f"--key: cannot read {path}: {error}") from None
-    return parse_verifier(text)
 
 
 def print_report(report: AuditReport) -> None:

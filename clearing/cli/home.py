@@ -81,23 +81,7 @@ class Home:
 
     def alliance(self) -> Alliance:
         """What ``alliance.json`` says. Raises ``HomeError``."""
-        path = self.alliance_file
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            origin, vkey = content["origin"], content["log_verifier"]
-            verifier = parse_verifier(vkey)
-        except FileNotFoundError:
-            raise HomeError(
-                f"there is no {path}; found an alliance first (clearing init ORIGIN), copy the file from the "
-                "operator's home, or name the right folder with --home"
-            ) from None
-        except OSError as error:
-            raise HomeError(f"cannot read {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError, NoteError):
-            raise HomeError(f"{path} is damaged; copy it again from the operator's home") from None
-        if verifier.name != origin:
-            raise HomeError(f"{path} contradicts itself: its verifier is not that of its origin; copy it again")
-        return Alliance(verifier)
+        return read_alliance(self.alliance_file)
 
     def write_alliance(self, alliance: Alliance) -> None:
         """Write ``alliance.json``, whole or not at all. Raises ``HomeError``."""
@@ -127,6 +111,26 @@ class Home:
             raise HomeError(f"no key lies in {self.keys}; name yours with --key FILE or CLEARING_KEY")
         names = ", ".join(path.name for path in candidates)
         raise HomeError(f"several keys lie in {self.keys} ({names}); say which with --key FILE or CLEARING_KEY")
+
+
+def read_alliance(path: Path) -> Alliance:
+    """What an ``alliance.json`` says. Raises ``HomeError``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        origin, vkey = content["origin"], content["log_verifier"]
+        verifier = parse_verifier(vkey)
+    except FileNotFoundError:
+        raise HomeError(
+            f"there is no {path}; found an alliance first (clearing init ORIGIN), copy the file from the "
+            "operator's home, or name the right folder with --home"
+        ) from None
+    except OSError as error:
+        raise HomeError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, NoteError):
+        raise HomeError(f"{path} is damaged; copy it again from the operator's home") from None
+    if verifier.name != origin:
+        raise HomeError(f"{path} contradicts itself: its verifier is not that of its origin; copy it again")
+    return Alliance(verifier)
 
 
 def home_of(settings: Settings) -> Home:

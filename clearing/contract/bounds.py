@@ -10,6 +10,7 @@ import datetime
 import re
 from decimal import Decimal
 from typing import NoReturn
+from zoneinfo import ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,6 +28,7 @@ from clearing.model import (
     StoreId,
     WindowId,
 )
+from clearing.rules.calendar import zone_of
 
 PAYLOAD_BYTES_MAX = 49_152
 TRANSACTIONS_MAX = 500
@@ -46,6 +48,8 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 _WINDOW = re.compile(r"[12][0-9]{3}-(0[1-9]|1[0-2])")
 _DATE = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}")
 _PRICE = re.compile(r"(0|[1-9][0-9]{0,6})(\.[0-9]{1,8})?")
+_TIME_ZONE = re.compile(r"UTC|(?=.{1,64}$)[A-Z][A-Za-z]+(/[A-Z][A-Za-z0-9_+-]*){1,2}")
+"""Area and location. Names without an area may mean something of the machine's own, such as its local time."""
 _BANK_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,35}")
 _SECONDS_MAX = 4_102_444_800  # 2100-01-01: nothing real lies beyond, and every date computed from it exists.
 
@@ -139,6 +143,16 @@ def currency(text: str, field: str) -> str:
     if not _CURRENCY.fullmatch(text):
         invalid(field, "must be an ISO 4217 code of three capital letters, such as EUR")
     return text
+
+
+def time_zone(text: str, field: str) -> str:
+    """The name of an IANA time zone with its area, or UTC."""
+    try:
+        if _TIME_ZONE.fullmatch(text) and zone_of(text):
+            return text
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: an area's folder
+        pass
+    invalid(field, "must be an IANA time zone, such as Europe/Berlin")
 
 
 def window(text: str, field: str) -> WindowId:

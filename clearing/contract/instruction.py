@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 from typing import TypeVar
-from zoneinfo import ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -32,7 +31,6 @@ from clearing.model import (
     SettlementMethod,
 )
 from clearing.rules import RULES_VERSION
-from clearing.rules.calendar import zone_of
 from clearing.v1 import instruction_pb2
 
 PAYLOAD_TYPE = "application/vnd.clearing.instruction.v1+protobuf"
@@ -107,10 +105,6 @@ def _action(message: instruction_pb2.Instruction) -> Action:
 def _create_alliance(message: instruction_pb2.CreateAlliance, origin: str) -> CreateAlliance:
     path = "create_alliance"
     try:
-        zone_of(message.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        bounds.invalid(f"{path}.time_zone", "must be an IANA time zone, such as Europe/Berlin")
-    try:
         if parse_verifier(message.log_verifier).name != origin:
             bounds.invalid(f"{path}.log_verifier", "must carry the alliance's origin as its name")
     except NoteError as error:
@@ -132,7 +126,7 @@ def _create_alliance(message: instruction_pb2.CreateAlliance, origin: str) -> Cr
         unit=bounds.unit(message.unit, f"{path}.unit"),
         currency=bounds.currency(message.currency, f"{path}.currency"),
         currency_decimals=bounds.whole_number(message.currency_decimals, 0, 4, f"{path}.currency_decimals"),
-        time_zone=message.time_zone,
+        time_zone=bounds.time_zone(message.time_zone, f"{path}.time_zone"),
         settlement_method=_enum(SettlementMethod, message.settlement_method, f"{path}.settlement_method"),
         clock=_enum(ClockKind, message.clock, f"{path}.clock"),
         log_verifier=message.log_verifier,

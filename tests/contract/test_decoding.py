@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.card_token import token_of_bytes
+from clearing.contract import bounds
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, TRANSACTIONS_MAX
 from clearing.contract.entry import EntryError, decode_entry, timestamp_of
 from clearing.contract.instruction import decode_instruction, decode_proposal, encode_proposal
@@ -35,7 +36,6 @@ from clearing.model import (
     Refund,
     SetTerms,
 )
-from clearing.rules.calendar import zone_of
 from clearing.v1 import instruction_pb2, presentment_pb2
 
 NOW = timestamp_of(Instant(1_767_700_000_000_000))
@@ -228,7 +228,12 @@ def test_any_time_zone_is_known_or_rejected(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../../etc/passwd", "/etc/localtime", "Europe", "a\0b", "posixrules", "x" * 5_000, "Europe/Berlin\n"])  # fmt: skip
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Africa/Dar_es_Salaam", "Etc/GMT+12"])  # fmt: skip
+def test_an_iana_time_zone_is_taken(name: str) -> None:
+    assert bounds.time_zone(name, "time_zone") == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../etc/passwd", "/etc/localtime", "Europe", "a\0b", "posixrules", "localtime", "europe/berlin", "America/Argentina", "Europe/Atlantis", "posix/Europe/Berlin", "x" * 5_000, "A/" + "X" * 300, "Europe/Berlin\n"])  # fmt: skip
 def test_what_is_no_time_zone_is_named_so(name: str) -> None:
     founding = instruction_pb2.CreateAlliance()
     founding.CopyFrom(INSTRUCTIONS[0].create_alliance)
@@ -248,7 +253,6 @@ def test_every_action_is_decoded(instruction: instruction_pb2.Instruction) -> No
     assert type(decoded.action).__name__ == "".join(
         word.title() for word in str(instruction.WhichOneof("action")).split("_")
     )
-    assert zone_of("Europe/Berlin").key == "Europe/Berlin"
 
 
 def test_the_same_instruction_signed_at_another_time_has_the_same_content() -> None:

@@ -35,6 +35,7 @@ def test_every_pattern_stands_in_the_document(pattern: str) -> None:
         f"at most {ENTRY_BYTES_MAX:,} bytes",
         f"takes 1 to {service.ENVELOPES_MAX} envelopes",
         f"({service.CALL_BYTES_MAX:,} bytes)",
+        f"at most 4 MiB ({service.ANSWER_BYTES_MAX:,} bytes) of receipts",
         f"at most {authentication.CLOCK_TOLERANCE_MINUTES} minutes after the gateway's clock",
         f"| `exp` − `iat` | 1 to {tokens.LIFETIME_SECONDS_MAX} seconds.",  # noqa: RUF001 - a minus sign
         f"at most {tokens.CLOCK_TOLERANCE_SECONDS} seconds after the gateway's clock",

@@ -38,9 +38,9 @@ class Caller:
     def call(self, method: str, request: bytes, time_of_day: str, token: str | None = None) -> bytes:
         self._clock.now = at(time_of_day)
         metadata = () if token is None else (("authorization", f"Bearer {token}"),)
-        answer = self._channel.unary_unary(f"/clearing.v1.{method}")(
-            request, timeout=TIMEOUT_SECONDS, metadata=metadata
-        )
+        answer = self._channel.unary_unary(
+            f"/clearing.v1.{method}", request_serializer=bytes, response_deserializer=bytes
+        )(request, timeout=TIMEOUT_SECONDS, metadata=metadata)
         assert isinstance(answer, bytes)
         return answer
 

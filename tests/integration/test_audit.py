@@ -54,7 +54,9 @@ def proposal(alliance: Alliance, window: str) -> instruction_pb2.ProposeSettleme
 
 
 def export(alliance: Alliance, folder: Path) -> Path:
-    exporter = LogExporter(alliance.channel, alliance.gateway.server.address, alliance.log_key.verifier, alliance.operator)
+    exporter = LogExporter(
+        alliance.channel, alliance.gateway.server.address, alliance.log_key.verifier, alliance.operator
+    )
     exporter.export(folder)
     return folder
 
@@ -193,5 +195,7 @@ def test_a_proposed_statement_whose_digest_differs_is_caught(database_url: str, 
         proposed = alliance.gateway.writer.head
         assert proposed is not None
         alliance.accept(propose_settlement=false_proposal)
-        with pytest.raises(ClearingError, match=f"entry {proposed.size}: .*2026-01: the statement of cinema has the digest"):
+        with pytest.raises(
+            ClearingError, match=f"entry {proposed.size}: .*2026-01: the statement of cinema has the digest"
+        ):
             audit(alliance, export(alliance, tmp_path / "export"))

@@ -26,9 +26,7 @@ def test_the_bakery_pays_the_cinema_for_the_points_it_issued(alliance: Alliance)
     # 400 points at 0.0090 EUR
     assert proposal.payments == (Payment(MerchantId("bakery"), MerchantId("cinema"), 360),)
     alliance.accept(propose_settlement=message)
-    alliance.accept(
-        approve_settlement=instruction_pb2.ApproveSettlement(proposal=message)
-    )
+    alliance.accept(approve_settlement=instruction_pb2.ApproveSettlement(proposal=message))
     alliance.accept(
         record_payment=instruction_pb2.RecordPayment(
             window="2026-01", payment=message.payments[0], paid_on="2026-02-05", bank_reference="E2E-1"

@@ -213,11 +213,18 @@ def test_a_restarted_gateway_knows_what_every_kind_of_instruction_made(alliance:
     till = PrivateKey.generate()
     later = timestamp_of(Instant(alliance.now + 90 * MICROSECONDS_PER_DAY))
     alliance.register(
-        till, "ROLE_MERCHANT", merchant="bakery", holder="till-2", valid_until=later, valid_from=timestamp_of(alliance.now)
+        till,
+        "ROLE_MERCHANT",
+        merchant="bakery",
+        holder="till-2",
+        valid_until=later,
+        valid_from=timestamp_of(alliance.now),
     )
     finance = PrivateKey.generate()
     alliance.register(finance, "ROLE_FINANCE", holder="finance-1")
-    alliance.accept(revoke_key=instruction_pb2.RevokeKey(keyid=till.key_id, effective_at=later, compromised_since=later))
+    alliance.accept(
+        revoke_key=instruction_pb2.RevokeKey(keyid=till.key_id, effective_at=later, compromised_since=later)
+    )
     prices = {"issuance_price": "0.02", "redemption_price": "0.015"}
     alliance.accept(set_terms=instruction_pb2.SetTerms(effective_from="2026-02-01", **prices))
     alliance.accept(set_terms=instruction_pb2.SetTerms(merchant="cinema", effective_from="2026-02-01", **prices))
@@ -231,9 +238,7 @@ def test_a_restarted_gateway_knows_what_every_kind_of_instruction_made(alliance:
     request = settlement_pb2.GetSettlementRequest(window="2026-01")
     proposal = alliance.settlement.GetSettlement(request, metadata=alliance.authorization(finance)).proposal
     alliance.accept(signers=[finance], propose_settlement=proposal)
-    alliance.accept(
-        signers=[finance], approve_settlement=instruction_pb2.ApproveSettlement(proposal=proposal)
-    )
+    alliance.accept(signers=[finance], approve_settlement=instruction_pb2.ApproveSettlement(proposal=proposal))
     payment = instruction_pb2.RecordPayment(window="2026-01", payment=proposal.payments[0], paid_on="2026-02-05", bank_reference="E2E-1")  # fmt: skip
     alliance.accept(signers=[finance], record_payment=payment)
     alliance.instruct(record_payment=payment)  # refused: recorded already

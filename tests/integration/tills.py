@@ -101,7 +101,9 @@ def _work(tills: Tills, card: CardToken) -> None:
     presented_at = tills.alliance.now
     try:
         while not tills.stop.is_set():
-            envelopes = [_earn(tills.alliance, card, f"{card[5:15]}-{next(numbers)}") for _ in range(ENVELOPES_PER_CALL)]
+            envelopes = [
+                _earn(tills.alliance, card, f"{card[5:15]}-{next(numbers)}") for _ in range(ENVELOPES_PER_CALL)
+            ]
             receipts = _submit(tills, envelopes)
             assert len(receipts) == len(envelopes)
             tills.answered.extend(zip(envelopes, receipts, strict=True))
