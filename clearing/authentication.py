@@ -1,7 +1,8 @@
 """Step 2 of a transaction's way: from an envelope to a message whose signers are known.
 
-Signatures first, over the exact bytes; only what is verified is parsed. Whether the signers may do what they signed is a rule
-(``clearing.rules.authority``), since it depends on the entry's time. The gateway and the auditor's replay share this.
+Signatures first, over the exact bytes; only what is verified is parsed. Whether the signers may do what they signed is
+a rule (``clearing.rules.authority``), since it depends on the entry's time. The gateway and the auditor's replay share
+this.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Caller:
     def merchant_in_view(self, asked: str) -> MerchantId:
         """The merchant whose data is read: a merchant's own; whom the others name.
 
-        Raises ``Rejection`` with NOT_FOUND where a merchant asks for another's, and INVALID_FIELD where nobody is named.
+        Raises ``Rejection`` with NOT_FOUND where a merchant asks for another's, INVALID_FIELD where nobody is named.
         """
         if self.merchant is not None:
             if asked not in ("", self.merchant):

@@ -1,4 +1,5 @@
-"""Card tokens: ``card_`` and 128 bits in Crockford base32, so that no phone, name or printed number stands for a card."""
+"""Card tokens: ``card_`` and 128 bits in Crockford base32, so that no phone, name or printed number stands for a
+card."""
 
 from __future__ import annotations
 

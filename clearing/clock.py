@@ -21,7 +21,7 @@ def system_time() -> Instant:
 
 
 def next_accepted_at(kind: ClockKind, latest: Instant, wall_time: Instant, message_time: Instant) -> Instant:
-    """The time of the next entry: the wall clock's or the message's own, as the alliance chose, never before the latest.
+    """The time of the next entry: the wall clock's or the message's own, as chosen, never before the latest.
 
     A clock that is stepped back makes entries of one time until it has caught up; order is the log's, not the clock's.
     """

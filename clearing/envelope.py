@@ -13,7 +13,7 @@ from clearing.v1.envelope_pb2 import Envelope, Signature
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
-    """The signed bytes: ``"DSSEv1" SP len(type) SP type SP len(body) SP body`` (DSSE protocol, signature definition)."""
+    """The signed bytes: ``"DSSEv1" SP len(type) SP type SP len(body) SP body`` (DSSE 1.0 protocol)."""
     type_bytes = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(type_bytes), type_bytes, len(payload), payload)
 

@@ -169,7 +169,8 @@ class Transaction:
     """Empty: the alliance's unit."""
     kind: TransactionKind
     content_digest: bytes
-    """First 16 bytes of the SHA-256 of the transaction's canonical protobuf form: tells the same from other content."""
+    """First 16 bytes of the SHA-256 of the canonical protobuf form, times cut to the microsecond: tells the same
+    content from other content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +341,7 @@ class Instruction:
     reference: Reference
     action: Action
     content_digest: bytes
-    """First 16 bytes of the SHA-256 of the action's canonical protobuf form."""
+    """First 16 bytes of the SHA-256 of the instruction's canonical protobuf form without ``issued_at``."""
 
 
 # ---- what it comes to ----

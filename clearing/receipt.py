@@ -46,7 +46,8 @@ def receipt_of(message: entry_pb2.Receipt) -> Receipt:
 def verify_receipt(receipt: Receipt, verifier: Verifier) -> Checkpoint:
     """The checkpoint under which the receipt proves its entry.
 
-    Raises ``NoteError`` unless the alliance's key signed the checkpoint, ``ProofError`` unless the entry is in its tree.
+    Raises ``NoteError`` unless the alliance's key signed the checkpoint, ``ProofError`` unless the entry is in its
+    tree.
     """
     checkpoint = open_checkpoint(receipt.checkpoint, verifier)
     verify_inclusion(leaf_hash(receipt.leaf), receipt.index, checkpoint.size, receipt.inclusion_path, checkpoint.root)

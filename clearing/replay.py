@@ -1,6 +1,7 @@
 """Replaying a log: every entry decided again by the rules, from nothing but the log, and compared with what it says.
 
-This is the auditor's half of the bargain: the same pure functions as the writer's, over an in-memory ledger, without a database.
+This is the auditor's half of the bargain: the same pure functions as the writer's, over an in-memory ledger, without a
+database.
 """
 
 from __future__ import annotations
@@ -80,6 +81,9 @@ class Replay:
         if isinstance(decided, AlreadyDecided):
             raise ReplayDifference(index, f"its envelope was decided in entry {decided.entry_index} already")
         _compare(entry, decode_entry(decided.leaf), index)
+        if decided.leaf != leaf:
+            # Nothing may ride along in the log that the rules do not see.
+            raise ReplayDifference(index, "its bytes are not the canonical form of what it says (docs/protocol.md)")
         self._go_on(decided, leaf)
         return decided
 
@@ -184,7 +188,8 @@ def _compare(logged: Entry, decided: Entry, index: EntryIndex) -> None:
     if len(logged.transaction_results) != len(decided.transaction_results):
         raise ReplayDifference(
             index,
-            f"has {len(logged.transaction_results)} transaction results, and its envelope {len(decided.transaction_results)}",
+            f"has {len(logged.transaction_results)} transaction results, "
+            f"and its envelope {len(decided.transaction_results)} transactions",
         )
     pairs = zip(logged.transaction_results, decided.transaction_results, strict=True)
     for position, (in_log, by_rules) in enumerate(pairs):

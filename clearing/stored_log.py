@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy
 
 from clearing.errors import ClearingError
@@ -9,7 +11,7 @@ from clearing.log.tile_reader import ReadTile, TileReader
 from clearing.model import EntryIndex
 from clearing.receipt import Receipt
 from clearing.store.head import Head
-from clearing.store.log_reads import read_entry, read_tile
+from clearing.store.log_reads import read_entries, read_entry, read_tile
 
 
 class LogDamagedError(ClearingError):
@@ -43,5 +45,18 @@ def stored_leaf(connection: sqlalchemy.Connection, index: EntryIndex) -> bytes:
 
 def stored_receipt(connection: sqlalchemy.Connection, index: EntryIndex, head: Head) -> Receipt:
     """The receipt of an entry recorded earlier, under the head's checkpoint."""
-    path = tuple(tile_reader(connection).inclusion_path(index, head.size))
-    return Receipt(stored_leaf(connection, index), index, path, head.checkpoint, replayed=True)
+    return stored_receipts(connection, [index], head)[index]
+
+
+def stored_receipts(
+    connection: sqlalchemy.Connection, indexes: Collection[EntryIndex], head: Head
+) -> dict[EntryIndex, Receipt]:
+    """The receipts of entries recorded earlier, with one query for all of them and one for each tile on their paths."""
+    tiles = tile_reader(connection)
+    leaves = {entry.entry_index: entry.entry for entry in read_entries(connection, list(indexes))}
+    if missing := set(indexes) - leaves.keys():
+        raise LogDamagedError(f"entry {min(missing)} is missing from the stored log; restore a backup")
+    return {
+        index: Receipt(leaf, index, tiles.inclusion_path(index, head.size), head.checkpoint, replayed=True)
+        for index, leaf in leaves.items()
+    }

@@ -1,8 +1,8 @@
 """The one writer of a log: steps 4 to 8 of a transaction's way.
 
-Many threads hand in authenticated messages and wait. The writer's thread takes what has gathered, decides it as one batch, commits it in
-one database transaction and hands out receipts. Only this thread changes ``_state``; other threads read the immutable values
-in it, which are swapped whole after a commit.
+Many threads hand in authenticated messages and wait. The writer's thread takes what has gathered, decides it as one
+batch, commits it in one database transaction and hands out receipts. Only this thread changes ``_state``; other threads
+read the immutable values in it, which are swapped whole after a commit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from clearing.clock import WallClock, system_time
 from clearing.errors import ClearingError, ErrorReason, Rejection
 from clearing.log.note import Signer
 from clearing.log_state import read_log_state
+from clearing.model import EntryIndex
 from clearing.receipt import Receipt
 from clearing.rules.directory import Directory
 from clearing.rules.presentment import AlreadyDecided
@@ -32,7 +33,7 @@ from clearing.store.head import FencedError, Head
 from clearing.store.load import load_ledger
 from clearing.store.record import record_batch
 from clearing.store.writer_lock import LEASE_SECONDS, WriterLock, WriterLockHeldError, hold_writer_lock
-from clearing.stored_log import stored_receipt
+from clearing.stored_log import stored_receipts
 
 logger = structlog.get_logger()
 
@@ -161,7 +162,7 @@ class Writer:
                 self._stop_writing(error, calls)
 
     def _next_calls(self) -> list[_Call] | None:
-        """The calls of the next batch; none when it is time to ask after the lock; None once closing and all is done."""
+        """The calls of the next batch; none when it is time to ask after the lock; None once closed and all done."""
         with self._pool_changed:
             if not self._pool and self._turned_away is None:
                 self._pool_changed.wait(LOCK_CHECK_SECONDS)
@@ -179,7 +180,8 @@ class Writer:
     def _answer(self, calls: list[_Call]) -> None:
         """Decide and commit the calls as one batch, and answer each.
 
-        Should deciding them fail in a way it never may, each call is tried alone, so that one bad message does not hold up others.
+        Should deciding them fail in a way it never may, each call is tried alone, so that one bad message does not hold
+        up others.
         """
         messages = [message for call in calls for message in call.messages]
         try:
@@ -231,6 +233,9 @@ class Writer:
         paths = batch.appended.inclusion_paths()
         old_size = batch.appended.old_size
         head = self._state.head
+        stored = self._stored_receipts(
+            {answer.entry_index for answer in batch.answers if isinstance(answer, AlreadyDecided)}, old_size
+        )
 
         def reply(answer: Answer) -> Reply:
             if isinstance(answer, Rejection):
@@ -238,12 +243,20 @@ class Writer:
             assert head is not None, "what was decided is in the log"
             index, replayed = (answer.entry_index, True) if isinstance(answer, AlreadyDecided) else (answer, False)
             if index < old_size:
-                with translated_errors(), self._engine.connect() as connection:
-                    return stored_receipt(connection, index, head)
+                return stored[index]
             place = index - old_size
             return Receipt(batch.entries[place].leaf, index, paths[place], head.checkpoint, replayed)
 
         return [reply(answer) for answer in batch.answers]
+
+    def _stored_receipts(self, indexes: set[EntryIndex], old_size: int) -> dict[EntryIndex, Receipt]:
+        """Receipts of those entries that were recorded before this batch."""
+        earlier = {index for index in indexes if index < old_size}
+        head = self._state.head
+        if not earlier or head is None:
+            return {}
+        with snapshot(self._engine) as connection:
+            return stored_receipts(connection, earlier, head)
 
     def _read_state(self) -> LogState:
         with snapshot(self._engine) as connection:
@@ -256,7 +269,7 @@ class Writer:
         return state
 
     def _keep_lock(self) -> None:
-        """Ask after the lock when it is time. If it was lost, another writer may have been here: the state is in doubt."""
+        """Ask after the lock when it is time. If it was lost, another may have written: the state is in doubt."""
         if time.monotonic() - self._lock_seen_s >= LOCK_CHECK_SECONDS and not self._state_in_doubt:
             if self._lock.still_held():
                 self._lock_seen_s = time.monotonic()

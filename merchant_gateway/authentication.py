@@ -96,8 +96,8 @@ class Authenticator:
             # Under the presented clock such a message would drag the ledger's time along, past months still to come.
             raise Rejection(
                 ErrorReason.CLOCK_SKEW,
-                f"{field} is {moment_of(message_time)}, more than {CLOCK_TOLERANCE_MINUTES} minutes after the gateway's "
-                f"clock at {moment_of(wall_time)}; set the sender's clock",
+                f"{field} is {moment_of(message_time)}, more than {CLOCK_TOLERANCE_MINUTES} minutes after the "
+                f"gateway's clock at {moment_of(wall_time)}; set the sender's clock",
                 field=field,
             )
         return wall_time

@@ -1,7 +1,7 @@
 """How errors travel: one table from named reasons to gRPC codes, and one place that turns exceptions into statuses.
 
-A status carries ``google.rpc.ErrorInfo`` (reason, domain, metadata), ``BadRequest`` where a field is at fault, and ``RetryInfo``
-where sending the same again can help.
+A status carries ``google.rpc.ErrorInfo`` (reason, domain, metadata), ``BadRequest`` where a field is at fault, and
+``RetryInfo`` where sending the same again can help.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DOMAIN = "clearing"
 RETRY_DELAY_MS = 250
 
 TEXT_BYTES_MAX = 1_000
-"""A status travels in trailers, twice, and gRPC refuses trailers above 8 KiB; an error's text may quote what was sent."""
+"""A status travels in trailers, and gRPC refuses trailers above 8 KiB; an error's text may quote what was sent."""
 
 STATUS_CODES: dict[ErrorReason, Code] = {
     ErrorReason.MALFORMED_ENVELOPE: Code.INVALID_ARGUMENT,
@@ -125,7 +125,8 @@ else:  # generic in its stubs only
 class ErrorInterceptor(_ServerInterceptor):
     """Turns whatever a service raises into a status, so that no exception text of ours or a library's leaks.
 
-    It also reads the request, because grpcio answers bytes that are none with INTERNAL, as if the fault were the gateway's.
+    It also reads the request, because grpcio answers bytes that are none with INTERNAL, as if the gateway were at
+    fault.
     """
 
     def intercept_service(

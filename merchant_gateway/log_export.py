@@ -1,7 +1,7 @@
 """Fetching the log for an offline audit: entries over gRPC, checked against the checkpoint, written as tlog-tiles.
 
-Beside the log stand the statements that were proposed for each window, so that the audit can tell whether what merchants were sent
-is what the log settles to.
+Beside the log stand the statements that were proposed for each window, so that the audit can tell whether what
+merchants were sent is what the log settles to.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class LogExporter:
     def export(self, directory: Path, progress: Progress | None = None) -> Export:
         """Write the whole log, as of now, and the proposed statements to ``directory``.
 
-        Raises ``GatewayError`` if a call fails, ``NoteError`` if the alliance's key did not sign the checkpoint, and ``FolderError``
-        if the entries are not those of the checkpoint or the folder cannot be written.
+        Raises ``GatewayError`` if a call fails, ``NoteError`` if the alliance's key did not sign the checkpoint, and
+        ``FolderError`` if the entries are not those of the checkpoint or the folder cannot be written.
         """
         try:
             signed = self._audit.GetCheckpoint(

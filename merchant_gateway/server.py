@@ -35,8 +35,8 @@ class GatewayServer:
     def __init__(self, address: str, services: Sequence[AddService], *, reflect: bool = False) -> None:
         """Listen on ``address``, host and port; port 0 takes a free one.
 
-        Raises ``ListenError`` if the port is in use, the address is not this machine's, or it is not loopback: traffic is not
-        encrypted, so it must not leave the machine.
+        Raises ``ListenError`` if the port is in use, the address is not this machine's, or it is not loopback: traffic
+        is not encrypted, so it must not leave the machine.
         """
         host, port = split_address(address)
         _require_loopback(host)

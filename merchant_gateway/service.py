@@ -33,7 +33,7 @@ ENVELOPES_MAX = 500
 CALL_BYTES_MAX = 2 * 1024 * 1024
 """A call's answer holds all its entries again; both stay below gRPC's usual limit of 4 MiB a message."""
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
-"""That limit. Short envelopes that repeat parts of a long presentment each get its whole entry, and may go beyond it."""
+"""That limit. Short envelopes that repeat parts of a long presentment each get its whole entry, and may pass it."""
 
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000
@@ -71,8 +71,8 @@ class MerchantGateway(MerchantGatewayServicer):
         if response.ByteSize() > ANSWER_BYTES_MAX:
             raise Rejection(
                 ErrorReason.CALL_SIZE,
-                f"all is decided, but the receipts have together {response.ByteSize():,} bytes, and {ANSWER_BYTES_MAX:,} "
-                "is the most of an answer; send the same envelopes again, fewer a call",
+                f"all is decided, but the receipts have together {response.ByteSize():,} bytes, and an answer at most "
+                f"{ANSWER_BYTES_MAX:,}; send the same envelopes again, fewer a call",
                 field="envelopes",
             )
         return response

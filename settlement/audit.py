@@ -66,7 +66,8 @@ class AuditReport:
 def verify_export(directory: Path, verifier: Verifier, progress: Progress | None = None) -> AuditReport:
     """Check the export in ``directory`` under the alliance's log key.
 
-    Raises ``FolderError``, ``ReplayDifference`` or ``AuditDifference`` on the first thing that is not right, naming the entry.
+    Raises ``FolderError``, ``ReplayDifference`` or ``AuditDifference`` on the first thing that is not right, naming the
+    entry.
     """
     folder = read_log_folder(directory, verifier)  # 1
     replay = Replay()

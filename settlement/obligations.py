@@ -1,9 +1,9 @@
 """Obligations: what one participant owes another for a window, rounded once, with the remainder beside it.
 
 Issuer pays: each issuer owes each redeemer for the issuer's points redeemed there, at the redemption price. A merchant
-owes itself nothing for its own points; they are shown without a price.
-Pool: each issuer owes the pool for the points it issued and did not get back unspent, at its issuance price, and the pool owes each redeemer for
-every point redeemed there, the redeemer's own included, at the redemption price of each issuer's points.
+owes itself nothing for its own points; they are shown without a price. Pool: each issuer owes the pool for the points
+it issued and did not get back unspent, at its issuance price, and the pool owes each redeemer for every point redeemed
+there, the redeemer's own included, at the redemption price of each issuer's points.
 
 The price is that of the local day the flow is priced on. A refund is priced on its original's day, so it takes back
 exactly what the original was worth, also where that was in an earlier window.

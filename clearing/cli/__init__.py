@@ -15,31 +15,19 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import typer
 
-from clearing.cli import key, merchant, store, terms, window
-from clearing.cli.audit import app as audit_app
 from clearing.cli.console import complain, note, say
-from clearing.cli.demo.run import demo
-from clearing.cli.gateway import gateway
-from clearing.cli.init import init
 from clearing.cli.logs import configure_logs
-from clearing.cli.payments import pay
-from clearing.cli.sign import instruct, sign
-from clearing.cli.statement import statement
-from clearing.cli.submit import submit
+from clearing.cli.on_demand import CommandsOnDemand
 from clearing.errors import ClearingError
 from clearing.settings import load_settings
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
-MERCHANT: Final = "Merchant"
-OPERATOR: Final = "Operator"
-FINANCE: Final = "Finance"
-AUDITOR: Final = "Auditor"
-NEWCOMER: Final = "Newcomer"
 
 app = typer.Typer(
     name="clearing",
+    cls=CommandsOnDemand,
     help="A clearing house for a loyalty alliance: one shared card, a signed ledger, a settled and audited month.",
     no_args_is_help=True,
     add_completion=False,
@@ -71,22 +59,6 @@ def _settings(
 ) -> None:
     configure_logs()
     context.obj = load_settings(home=home, address=address)
-
-
-app.command(rich_help_panel=OPERATOR)(init)
-app.command(rich_help_panel=OPERATOR)(gateway)
-app.add_typer(merchant.app, name="merchant", rich_help_panel=OPERATOR)
-app.add_typer(store.app, name="store", rich_help_panel=OPERATOR)
-app.add_typer(key.app, name="key", rich_help_panel=OPERATOR)
-app.add_typer(terms.app, name="terms", rich_help_panel=OPERATOR)
-app.command(rich_help_panel=OPERATOR)(sign)
-app.command(rich_help_panel=OPERATOR)(instruct)
-window.app.command()(pay)
-app.add_typer(window.app, name="window", rich_help_panel=FINANCE)
-app.command(rich_help_panel=FINANCE)(statement)
-app.command(rich_help_panel=MERCHANT)(submit)
-app.add_typer(audit_app, name="audit", rich_help_panel=AUDITOR)
-app.command(rich_help_panel=NEWCOMER)(demo)
 
 
 def main() -> None:

@@ -29,7 +29,8 @@ VerifierOption = Annotated[
     typer.Option(
         "--key",
         metavar="VKEY",
-        help="The alliance's verifier key, from your own records: the key itself, a file that holds it, or an alliance.json.",
+        help="The alliance's verifier key, from your own records: the key itself, a file that holds it, or an "
+        "alliance.json.",
     ),
 ]
 
@@ -42,9 +43,10 @@ class ProofRequestError(ClearingError):
 def export(
     context: typer.Context, directory: FolderArgument, key: ReadKeyOption = None, as_json: JsonOption = False
 ) -> None:
-    """Fetch the whole log and the proposed statements from the gateway; needs an auditor's, finance's or operator's key.
+    """Fetch the whole log and the proposed statements from the gateway, with an auditor's key.
 
-    The folder is in the tlog-tiles form (C2SP): `checkpoint` and `tile/`. A later export into the same folder extends it.
+    The folder is in the tlog-tiles form (C2SP): `checkpoint` and `tile/`. A later export into the same folder extends
+    it.
     """
     settings = settings_of(context)
     with GatewayConnection(settings) as connection, progress_bar() as bar:
@@ -71,9 +73,9 @@ def export(
 def verify(directory: FolderArgument, key: VerifierOption, as_json: JsonOption = False) -> None:
     """Check an export with nothing but its folder and the alliance's public key.
 
-    The checkpoint's signature, every leaf against the root, every envelope's signature under the keys valid at that entry, every
-    outcome against the rules, the books, each proposed settlement, and the statements that came with it. Exit code 1 on the first
-    difference, which is named.
+    The checkpoint's signature, every leaf against the root, every envelope's signature under the keys valid at that
+    entry, every outcome against the rules, the books, each proposed settlement, and the statements that came with it.
+    Exit code 1 on the first difference, which is named.
     """
     verifier = verifier_of(key)
     with progress_bar() as bar:
@@ -176,7 +178,8 @@ def print_report(report: AuditReport) -> None:
             "yellow",
         )
     say(
-        f"{report.checkpoint.origin} is in order up to entry {report.checkpoint.size - 1:,}; root {report.checkpoint.root.hex()}.",
+        f"{report.checkpoint.origin} is in order up to entry {report.checkpoint.size - 1:,}; "
+        f"root {report.checkpoint.root.hex()}.",
         "green",
     )
 

@@ -23,13 +23,14 @@ from clearing.v1.operations_pb2_grpc import OperationsStub
 from clearing.v1.settlement_pb2_grpc import SettlementStub
 from merchant_gateway.gateway_error import GatewayError, gateway_error_of
 from merchant_gateway.retry import RetryPolicy, call_with_retries
-from merchant_gateway.server import MESSAGE_BYTES_MAX, split_address
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 RETRIES = RetryPolicy(deadline_seconds=60.0, attempt_seconds=30.0)
 FIRST_CALL_SECONDS = 10.0
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+"""A workbook may be larger than gRPC's usual limit of 4 MiB a message."""
 
 
 class NoGatewayError(ClearingError):
@@ -46,9 +47,8 @@ class GatewayConnection:
     def __init__(self, settings: Settings) -> None:
         """Ask the gateway for its alliance, once, so that a command says at once if there is none.
 
-        Raises ``NoGatewayError``, ``WrongAllianceError``, ``HomeError`` or ``ListenError`` for an address that is none.
+        Raises ``NoGatewayError``, ``WrongAllianceError`` or ``HomeError``.
         """
-        split_address(settings.address)
         self.settings = settings
         self.alliance: Alliance = home_of(settings).alliance()
         size = ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)

@@ -49,9 +49,9 @@ def found_alliance(
 ) -> Founded:
     """Found the alliance with an operator's key for each of ``holders``, in the home and database of the settings.
 
-    ``constitution`` says all but keys and rules version. Interrupted, it can be run again: keys that are there are used.
-    Raises ``Rejection`` naming what is wrong with the constitution, ``AlreadyFoundedError``, ``NoteError`` for an origin that
-    cannot be a log's name, and what reading keys and opening the database raise.
+    ``constitution`` says all but keys and rules version. Interrupted, it can be run again: keys that are there are
+    used. Raises ``Rejection`` naming what is wrong with the constitution, ``AlreadyFoundedError``, ``NoteError`` for an
+    origin that cannot be a log's name, and what reading keys and opening the database raise.
     """
     home = home_of(settings)
     operators = {slug(holder, "--operator"): _key(home.key_file("operator", holder), settings) for holder in holders}
@@ -98,8 +98,8 @@ def _write(
         with translated_errors(), engine.connect() as connection:
             if read_head(connection) is not None:
                 raise AlreadyFoundedError(
-                    "an alliance is founded in this database already; serve it with: clearing gateway, or choose another "
-                    "--home or CLEARING_DATABASE_URL for a new one"
+                    "an alliance is founded in this database already; serve it with: clearing gateway, or choose "
+                    "another --home or CLEARING_DATABASE_URL for a new one"
                 )
         home.make_folders()
         for path, key in keys.items():

@@ -87,8 +87,9 @@ class Instructor:
     ) -> Decided:
         """Have it decided. ``action`` is an instruction with nothing but its action.
 
-        Without a reference of the caller's own, an instruction that was refused before is put again under a new one:
-        a refusal is final for its reference, but what it was refused for may have changed.
+        Without a reference of the caller's own, an instruction that was refused before is put again under a new one,
+        and so is one whose reference was used with other content: a refusal is final for its reference, but what it was
+        refused for may have changed, such as a mistyped name. Doing a thing twice is what the rules refuse.
 
         Raises ``GatewayError`` if it was not decided, ``Rejection`` if it is malformed, ``ReceiptError``.
         """
@@ -97,7 +98,9 @@ class Instructor:
         if self.signing.reference is not None:
             return decided
         for attempt in range(2, ATTEMPTS_MAX):
-            if decided.outcome is Outcome.ACCEPTED or not decided.replayed:
+            if decided.outcome is not Outcome.REFERENCE_REUSED and (
+                decided.outcome is Outcome.ACCEPTED or not decided.replayed
+            ):
                 break
             again = reference_of(*reference_parts, str(attempt))
             decided = self._decided(self._envelope(action, again, also_signs, not_before))

@@ -21,6 +21,7 @@ from clearing.cli.options import (
     WindowArgument,
     settings_of,
 )
+from clearing.cli.payments import pay
 from clearing.cli.statement import statement_json
 from clearing.cli.statement_tables import obligations_table, payments_table, points_table, positions_table
 from clearing.cli.windows import (
@@ -40,6 +41,7 @@ from clearing.v1.instruction_pb2 import ApproveSettlement, CloseWindow, Instruct
 from clearing.v1.settlement_pb2 import GetSettlementRequest
 
 app = typer.Typer(no_args_is_help=True, help="Close, settle and look at windows.")
+app.command()(pay)
 
 
 @app.command("list")

@@ -1,7 +1,7 @@
 """The one table of what a message may hold: sizes, patterns and ranges, and the checks for them.
 
-They stand in code, not in the proto: an old log must validate for ever exactly as it did, whatever a validation library becomes
-(docs/decisions: validation).
+They stand in code, not in the proto: an old log must validate for ever exactly as it did, whatever a validation library
+becomes (docs/decisions: validation).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from clearing.model import (
     WindowId,
 )
 from clearing.rules.calendar import zone_of
+
+NANOS_PER_MICROSECOND = 1_000
 
 PAYLOAD_BYTES_MAX = 49_152
 TRANSACTIONS_MAX = 500
@@ -128,7 +130,7 @@ def instant(timestamp: Timestamp, field: str) -> Instant:
     seconds, nanos = timestamp.seconds, timestamp.nanos
     if not (0 < seconds < _SECONDS_MAX and 0 <= nanos < 1_000_000_000):
         invalid(field, "must be a time between 1970 and 2100")
-    return Instant(seconds * MICROSECONDS_PER_SECOND + nanos // 1000)
+    return Instant(seconds * MICROSECONDS_PER_SECOND + nanos // NANOS_PER_MICROSECOND)
 
 
 def unit(text: str, field: str) -> str:
@@ -148,8 +150,8 @@ def currency(text: str, field: str) -> str:
 def time_zone(text: str, field: str) -> str:
     """The name of an IANA time zone with its area, or UTC."""
     try:
-        if _TIME_ZONE.fullmatch(text) and zone_of(text):
-            return text
+        if _TIME_ZONE.fullmatch(text):
+            return zone_of(text).key
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: an area's folder
         pass
     invalid(field, "must be an IANA time zone, such as Europe/Berlin")

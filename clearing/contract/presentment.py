@@ -33,11 +33,14 @@ def decode_presentment(payload: bytes) -> Presentment:
 def _transaction(message: presentment_pb2.Transaction, path: str) -> Transaction:
     if message.unit:
         bounds.unit(message.unit, f"{path}.unit")
+    occurred_at = bounds.instant(message.occurred_at, f"{path}.occurred_at")
+    # A till that keeps the time to the microsecond and presents again means the same transaction.
+    message.occurred_at.nanos -= message.occurred_at.nanos % bounds.NANOS_PER_MICROSECOND
     return Transaction(
         reference=bounds.reference(message.reference, f"{path}.reference"),
         card=bounds.card_token(message.card_token, f"{path}.card_token"),
         store=bounds.store(message.store, f"{path}.store"),
-        occurred_at=bounds.instant(message.occurred_at, f"{path}.occurred_at"),
+        occurred_at=occurred_at,
         channel=_channel(message.channel, f"{path}.channel"),
         unit=message.unit,
         kind=_kind(message, path),

@@ -43,16 +43,12 @@ class Checkpoint:
         """Read a checkpoint from the text of a verified note; raises NoteError if it is malformed."""
         lines = text.split("\n")
         if len(lines) < 4 or lines.pop() != "":
-            raise NoteError(
-                "the checkpoint is cut short: it must have an origin, a size and a root, a line each"
-            )
+            raise NoteError("the checkpoint is cut short: it must have an origin, a size and a root, a line each")
         origin, size, root, *extensions = lines
         try:
             return cls(origin, parse_decimal(size), decode_base64(root), tuple(extensions))
         except ValueError as error:
-            raise NoteError(
-                f"the size or the root of the checkpoint of {origin!r} cannot be read: {error}"
-            ) from error
+            raise NoteError(f"the size or the root of the checkpoint of {origin!r} cannot be read: {error}") from error
 
 
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
@@ -74,6 +70,5 @@ def open_checkpoint(note_text: str, verifier: Verifier) -> Checkpoint:
 def _check_origin(checkpoint: Checkpoint, key_name: str) -> None:
     if checkpoint.origin != key_name:
         raise NoteError(
-            f"the checkpoint is of the log {checkpoint.origin!r}, the key of {key_name!r}; "
-            "use the key of that log"
+            f"the checkpoint is of the log {checkpoint.origin!r}, the key of {key_name!r}; use the key of that log"
         )

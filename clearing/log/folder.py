@@ -107,9 +107,7 @@ class LogFolder:
                 raise TileError(f"it ends after {len(entries)} of {len(hashes)} entries")
         except TileError as error:
             index = first_index + len(entries)
-            raise FolderError(
-                f"{bundle.name} is damaged at entry {index}: {error}", bundle.name, index
-            ) from error
+            raise FolderError(f"{bundle.name} is damaged at entry {index}: {error}", bundle.name, index) from error
         return entries, hashes
 
     def _check_tile(self, tile: Tile) -> None:
@@ -169,8 +167,6 @@ def _read_file(directory: Path, file: str, first_index: int | None) -> bytes:
     try:
         return (directory / file).read_bytes()
     except FileNotFoundError as error:
-        raise FolderError(
-            f"{file} is missing in {directory}; get the whole export", file, first_index
-        ) from error
+        raise FolderError(f"{file} is missing in {directory}; get the whole export", file, first_index) from error
     except OSError as error:
         raise FolderError(f"{file} cannot be read: {error}", file, first_index) from error

@@ -58,9 +58,7 @@ def write_log_folder(
     return checkpoint
 
 
-def _read_earlier_checkpoint(
-    directory: Path, checkpoint: Checkpoint, verifier: Verifier
-) -> Checkpoint | None:
+def _read_earlier_checkpoint(directory: Path, checkpoint: Checkpoint, verifier: Verifier) -> Checkpoint | None:
     """The checkpoint of an older export in the folder; refuses one of another log or of a larger size."""
     if not (directory / CHECKPOINT_FILE).exists():
         return None
@@ -71,8 +69,7 @@ def _read_earlier_checkpoint(
         raise FolderError(f"{directory} holds another log ({error}); {advice}", CHECKPOINT_FILE) from error
     if earlier.size > checkpoint.size:
         raise FolderError(
-            f"{directory} holds a later export of {earlier.size} entries, this has {checkpoint.size}; "
-            f"{advice}",
+            f"{directory} holds a later export of {earlier.size} entries, this has {checkpoint.size}; {advice}",
             CHECKPOINT_FILE,
         )
     return earlier
@@ -95,9 +92,7 @@ def _write_files(
         try:
             content = entry_bundle(bundle)
         except TileError as error:
-            raise FolderError(
-                f"the entries from {edge.size} on fit no bundle: {error}", file, edge.size
-            ) from error
+            raise FolderError(f"the entries from {edge.size} on fit no bundle: {error}", file, edge.size) from error
         _write_file(staging / file, content)
         appended = append(edge, [leaf_hash(entry) for entry in bundle])
         edge = appended.edge

@@ -103,9 +103,7 @@ def consistency_path(leaf_hashes: Sequence[bytes], old_size: int, new_size: int)
     Raises ProofError unless 0 < old_size <= new_size <= len(leaf_hashes).
     """
     _check_leaves(leaf_hashes, new_size)
-    return [
-        root(leaf_hashes[leaves.start : leaves.stop]) for leaves in consistency_ranges(old_size, new_size)
-    ]
+    return [root(leaf_hashes[leaves.start : leaves.stop]) for leaves in consistency_ranges(old_size, new_size)]
 
 
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
@@ -120,9 +118,7 @@ def verify_inclusion(leaf_hash: bytes, index: int, size: int, path: Sequence[byt
     computed = leaf_hash
     for sibling in path:
         if last == 0:
-            raise ProofError(
-                f"the inclusion path of {len(path)} hashes is too long for a tree of {size} entries"
-            )
+            raise ProofError(f"the inclusion path of {len(path)} hashes is too long for a tree of {size} entries")
         if node & 1 or node == last:
             computed = node_hash(sibling, computed)
             while not node & 1 and node != 0:
@@ -133,9 +129,7 @@ def verify_inclusion(leaf_hash: bytes, index: int, size: int, path: Sequence[byt
         node >>= 1
         last >>= 1
     if last != 0:
-        raise ProofError(
-            f"the inclusion path of {len(path)} hashes is too short for a tree of {size} entries"
-        )
+        raise ProofError(f"the inclusion path of {len(path)} hashes is too short for a tree of {size} entries")
     if computed != root:
         raise ProofError(
             f"the inclusion path of entry {index} does not lead to the root of the tree of {size} entries; "
@@ -143,9 +137,7 @@ def verify_inclusion(leaf_hash: bytes, index: int, size: int, path: Sequence[byt
         )
 
 
-def verify_consistency(
-    old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
-) -> None:
+def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> None:
     """Check that the new tree only appended to the old one (RFC 9162 §2.1.4.2).
 
     Raises ProofError if it did not, or if any argument is malformed. An old size of zero is refused:
@@ -157,9 +149,7 @@ def verify_consistency(
         if path:
             raise ProofError("a consistency path between equal sizes must be empty")
         if old_root != new_root:
-            raise ProofError(
-                f"two different roots are given for the tree of {new_size} entries: the log forked"
-            )
+            raise ProofError(f"two different roots are given for the tree of {new_size} entries: the log forked")
         return
     if not path:
         raise ProofError(f"the consistency path from {old_size} to {new_size} entries is empty")

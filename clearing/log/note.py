@@ -46,9 +46,7 @@ class Verifier:
 
     def __post_init__(self) -> None:
         if not _is_key_name(self.name):
-            raise NoteError(
-                f"{self.name!r} is no key name; it must be non-empty, without spaces and plus signs"
-            )
+            raise NoteError(f"{self.name!r} is no key name; it must be non-empty, without spaces and plus signs")
         if len(self.public_key) != PUBLIC_KEY_SIZE:
             raise NoteError(f"an Ed25519 public key has {PUBLIC_KEY_SIZE} bytes, not {len(self.public_key)}")
 
@@ -65,9 +63,7 @@ class Verifier:
 
     def verify(self, text: str, signature: bytes) -> None:
         """Check an Ed25519 signature over the text; raises NoteError if it is not this key's."""
-        wrong = (
-            f"the signature of {self.name!r} does not match the text; the note was altered or is not genuine"
-        )
+        wrong = f"the signature of {self.name!r} does not match the text; the note was altered or is not genuine"
         if len(signature) != SIGNATURE_SIZE:
             raise NoteError(wrong)
         try:
@@ -118,9 +114,7 @@ def parse_verifier(vkey: str) -> Verifier:
         raise NoteError(f"the key {vkey!r} is not an Ed25519 key of the form name+hex+base64; copy it whole")
     verifier = Verifier(name, key[1:])
     if verifier.key_id.hex() != key_id:
-        raise NoteError(
-            f"the key {vkey!r} contradicts itself: its ID should be {verifier.key_id.hex()}; copy it again"
-        )
+        raise NoteError(f"the key {vkey!r} contradicts itself: its ID should be {verifier.key_id.hex()}; copy it again")
     return verifier
 
 
@@ -153,9 +147,7 @@ def open(note_text: str, verifiers: Iterable[Verifier]) -> OpenedNote:  # noqa: 
     _check_characters(note_text)
     text, separator, signature_part = note_text.rpartition("\n\n")
     if not separator:
-        raise NoteError(
-            "the note has no empty line before its signatures; it is cut short or not a signed note"
-        )
+        raise NoteError("the note has no empty line before its signatures; it is cut short or not a signed note")
     if not signature_part.endswith("\n"):
         raise NoteError("the note has no signature line, or its last line is cut short")
     text += "\n"
@@ -172,9 +164,7 @@ def open(note_text: str, verifiers: Iterable[Verifier]) -> OpenedNote:  # noqa: 
             signed_by.append(name)
     if not signed_by:
         names = ", ".join(sorted({name for name, _ in known})) or "none given"
-        raise NoteError(
-            f"the note is not signed by any known key ({names}); check which key it should open with"
-        )
+        raise NoteError(f"the note is not signed by any known key ({names}); check which key it should open with")
     return OpenedNote(text, signed_by)
 
 
@@ -199,9 +189,7 @@ def _is_key_name(name: str) -> bool:
 def _check_characters(text: str) -> None:
     for character in text:
         if character < " " and character != "\n":
-            raise NoteError(
-                f"a note cannot contain the control character {character!r}; lines end in a newline only"
-            )
+            raise NoteError(f"a note cannot contain the control character {character!r}; lines end in a newline only")
         if "\ud800" <= character <= "\udfff":
             raise NoteError("the note is not valid UTF-8")
 

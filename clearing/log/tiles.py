@@ -76,8 +76,7 @@ def entry_bundle(entries: Sequence[bytes]) -> bytes:
     for position, entry in enumerate(entries):
         if len(entry) > LARGEST_ENTRY_SIZE:
             raise TileError(
-                f"entry {position} of the bundle has {len(entry)} bytes; "
-                f"the log takes at most {LARGEST_ENTRY_SIZE}"
+                f"entry {position} of the bundle has {len(entry)} bytes; the log takes at most {LARGEST_ENTRY_SIZE}"
             )
         parts.append(len(entry).to_bytes(LENGTH_SIZE, "big"))
         parts.append(entry)
@@ -95,15 +94,11 @@ def bundle_entries(bundle: bytes) -> Iterator[bytes]:
     offset = 0
     while offset < len(bundle):
         if position == TILE_WIDTH:
-            raise TileError(
-                f"the bundle goes on for {len(bundle) - offset} bytes after entry {TILE_WIDTH - 1}"
-            )
+            raise TileError(f"the bundle goes on for {len(bundle) - offset} bytes after entry {TILE_WIDTH - 1}")
         start = offset + LENGTH_SIZE
         end = start + int.from_bytes(bundle[offset:start], "big")
         if start > len(bundle) or end > len(bundle):
-            raise TileError(
-                f"entry {position} of the bundle is cut short; the bundle ends at byte {len(bundle)}"
-            )
+            raise TileError(f"entry {position} of the bundle is cut short; the bundle ends at byte {len(bundle)}")
         yield bundle[start:end]
         position += 1
         offset = end

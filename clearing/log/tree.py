@@ -142,8 +142,7 @@ def append(edge: RightEdge, leaf_hashes: Sequence[bytes]) -> Appended:
         layers.append(layer)
         # Written out instead of node_hash(): this line is most of what an append costs.
         layer = [
-            sha256(NODE_PREFIX + left + right).digest()
-            for left, right in zip(layer[::2], layer[1::2], strict=False)
+            sha256(NODE_PREFIX + left + right).digest() for left, right in zip(layer[::2], layer[1::2], strict=False)
         ]
     _add_incomplete_nodes(layers, new_size)
     grown = RightEdge(new_size, tuple(partial_tiles), tuple(subtrees))

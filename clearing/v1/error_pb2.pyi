@@ -33,7 +33,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MALFORMED_PAYLOAD: _ErrorReason.ValueType  # 4
     """The payload is not the protobuf message its type says. INVALID_ARGUMENT."""
     ERROR_REASON_UNKNOWN_FIELDS: _ErrorReason.ValueType  # 5
-    """The payload holds fields this version does not know: what was signed could not be done in full. INVALID_ARGUMENT."""
+    """The payload or the envelope holds fields this version does not know: what was signed could not be done in full.
+    INVALID_ARGUMENT.
+    """
     ERROR_REASON_EMPTY_PRESENTMENT: _ErrorReason.ValueType  # 6
     """The presentment holds no transaction. INVALID_ARGUMENT."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 7
@@ -43,7 +45,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_POINTS_OUT_OF_RANGE: _ErrorReason.ValueType  # 9
     """Points are zero, negative or more than a transaction may move. INVALID_ARGUMENT."""
     ERROR_REASON_CALL_SIZE: _ErrorReason.ValueType  # 10
-    """The call holds no envelope, more than 500, or more than 2 MiB. INVALID_ARGUMENT."""
+    """The call holds no envelope, more than 500, or more than 2 MiB; or its receipts would have more than 4 MiB: then all
+    is decided, and sent again in smaller calls it is answered. INVALID_ARGUMENT.
+    """
     ERROR_REASON_BAD_SIGNATURE: _ErrorReason.ValueType  # 11
     """A signature is not that key's over these bytes. UNAUTHENTICATED."""
     ERROR_REASON_UNKNOWN_KEY: _ErrorReason.ValueType  # 12
@@ -84,8 +88,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The gateway failed in a way it should not; its log says more. INTERNAL."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call never reached a decision: ErrorInfo.reason of a gRPC error, without the prefix. Nothing was recorded
-    under these, and only what fails as UNAVAILABLE or RESOURCE_EXHAUSTED is worth sending again unchanged.
+    """Why a call was not answered with a decision: ErrorInfo.reason of a gRPC error, without the prefix. Sending the same
+    again is always safe; sent unchanged, only what failed as UNAVAILABLE or RESOURCE_EXHAUSTED can then succeed.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -99,7 +103,9 @@ ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 3
 ERROR_REASON_MALFORMED_PAYLOAD: ErrorReason.ValueType  # 4
 """The payload is not the protobuf message its type says. INVALID_ARGUMENT."""
 ERROR_REASON_UNKNOWN_FIELDS: ErrorReason.ValueType  # 5
-"""The payload holds fields this version does not know: what was signed could not be done in full. INVALID_ARGUMENT."""
+"""The payload or the envelope holds fields this version does not know: what was signed could not be done in full.
+INVALID_ARGUMENT.
+"""
 ERROR_REASON_EMPTY_PRESENTMENT: ErrorReason.ValueType  # 6
 """The presentment holds no transaction. INVALID_ARGUMENT."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 7
@@ -109,7 +115,9 @@ ERROR_REASON_MALFORMED_CARD_TOKEN: ErrorReason.ValueType  # 8
 ERROR_REASON_POINTS_OUT_OF_RANGE: ErrorReason.ValueType  # 9
 """Points are zero, negative or more than a transaction may move. INVALID_ARGUMENT."""
 ERROR_REASON_CALL_SIZE: ErrorReason.ValueType  # 10
-"""The call holds no envelope, more than 500, or more than 2 MiB. INVALID_ARGUMENT."""
+"""The call holds no envelope, more than 500, or more than 2 MiB; or its receipts would have more than 4 MiB: then all
+is decided, and sent again in smaller calls it is answered. INVALID_ARGUMENT.
+"""
 ERROR_REASON_BAD_SIGNATURE: ErrorReason.ValueType  # 11
 """A signature is not that key's over these bytes. UNAUTHENTICATED."""
 ERROR_REASON_UNKNOWN_KEY: ErrorReason.ValueType  # 12

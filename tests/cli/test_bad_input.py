@@ -1,4 +1,4 @@
-"""What users get wrong: each a named reason in one line and exit code 1, or usage and exit code 2; never a traceback."""
+"""What users get wrong: a named reason in one line and exit code 1, or usage and exit code 2; never a traceback."""
 
 import signal
 import socket
@@ -6,11 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg2
 import pytest
 import sqlalchemy
 
-from clearing.store.writer_lock import WRITER_LOCK
 from tests.cli.conftest import ORIGIN
 from tests.cli.installation import SECONDS_MAX, Installation, stop
 
@@ -123,24 +121,15 @@ def test_a_second_gateway_is_turned_away_and_the_first_goes_on(founded: Installa
 
 def test_a_gateway_whose_place_was_taken_ends_by_itself(founded: Installation, database_url: str) -> None:
     with founded.serving() as gateway:
-        url = sqlalchemy.make_url(database_url)
-        usurper = psycopg2.connect(
-            host=url.query["host"], port=url.query["port"], user=url.username, dbname=url.database
-        )
-        usurper.autocommit = True
-        with usurper.cursor() as cursor:
-            # The usurper waits in line for the lock before the gateway's session is ended, so that it gets it.
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-                " AND (classid::bigint << 32) + objid::bigint = %s",
-                (WRITER_LOCK,),
-            )
-            cursor.execute("SELECT pg_advisory_lock(%s)", (WRITER_LOCK,))
-            _, errors = gateway.communicate(timeout=SECONDS_MAX)
-        usurper.close()
+        # What another writer's commit does to this one: the head is not what it was.
+        with sqlalchemy.create_engine(database_url).begin() as connection:
+            connection.execute(sqlalchemy.text("UPDATE log_head SET size = size + 1"))
+        assert "FENCED" in founded.refused("merchant", "admit", "bakery", "--name", "Bakery Ltd")
+        _, errors = gateway.communicate(timeout=SECONDS_MAX)
 
     assert gateway.returncode == 1
     assert "Error: the gateway has ended because its writer stopped" in errors
+    assert "Another writer has grown the log" in errors
     assert "Traceback" not in errors
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from clearing.card_token import token_of_bytes
 from clearing.contract import bounds
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, TRANSACTIONS_MAX
-from clearing.contract.entry import EntryError, decode_entry, timestamp_of
+from clearing.contract.entry import Entry, EntryError, decode_entry, timestamp_of
 from clearing.contract.instruction import decode_instruction, decode_proposal, encode_proposal
 from clearing.contract.presentment import decode_presentment
 from clearing.errors import ErrorReason, Rejection
@@ -65,7 +66,7 @@ PRESENTMENT = presentment_pb2.Presentment(
     ],
 )
 REGISTRATION = instruction_pb2.RegisterKey(
-    public_key=KEY.public_key, role="ROLE_OPERATOR", holder="operator-1", valid_from=NOW
+    public_key=KEY.public_key, role=instruction_pb2.ROLE_OPERATOR, holder="operator-1", valid_from=NOW
 )
 PAYMENT = instruction_pb2.Payment(payer="bakery", payee="pool", amount_minor=10**18)
 PROPOSAL = instruction_pb2.ProposeSettlement(
@@ -81,8 +82,8 @@ ACTIONS: Sequence[dict[str, object]] = (
             currency="EUR",
             currency_decimals=2,
             time_zone="Europe/Berlin",
-            settlement_method="SETTLEMENT_METHOD_POOL",
-            clock="CLOCK_SYSTEM",
+            settlement_method=instruction_pb2.SETTLEMENT_METHOD_POOL,
+            clock=instruction_pb2.CLOCK_SYSTEM,
             log_verifier=Signer("clearing.example", KEY.seed).vkey,
             operator_keys=[REGISTRATION],
             lot_lifetime_months=120,
@@ -135,12 +136,16 @@ def require_within_bounds(presentment: Presentment) -> None:
                 pass
 
 
+def require_plain_words(rejection: Rejection) -> None:
+    assert rejection.message
+    assert len(rejection.field or "") < 80
+
+
 def require_rejection_or_bounds(payload: bytes) -> None:
     try:
         presentment = decode_presentment(payload)
     except Rejection as rejection:
-        assert rejection.message
-        assert len(rejection.field or "") < 80
+        require_plain_words(rejection)
     else:
         require_within_bounds(presentment)
 
@@ -149,8 +154,7 @@ def require_rejection_or_instruction(payload: bytes) -> None:
     try:
         instruction = decode_instruction(payload)
     except Rejection as rejection:
-        assert rejection.message
-        assert len(rejection.field or "") < 80
+        require_plain_words(rejection)
     else:
         assert isinstance(instruction, Instruction)
         assert REFERENCE.fullmatch(instruction.reference)
@@ -180,10 +184,8 @@ def mutated(draw: st.DrawFn, payloads: Sequence[bytes]) -> bytes:
 def test_arbitrary_bytes_are_no_surprise(payload: bytes) -> None:
     require_rejection_or_bounds(payload)
     require_rejection_or_instruction(payload)
-    try:
-        decode_entry(payload)
-    except EntryError as error:
-        assert str(error)
+    with suppress(EntryError):
+        assert isinstance(decode_entry(payload), Entry)
 
 
 @given(mutated([PRESENTMENT.SerializeToString()]))
@@ -228,12 +230,31 @@ def test_any_time_zone_is_known_or_rejected(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Africa/Dar_es_Salaam", "Etc/GMT+12"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Africa/Dar_es_Salaam"],
+)
 def test_an_iana_time_zone_is_taken(name: str) -> None:
     assert bounds.time_zone(name, "time_zone") == name
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../../etc/passwd", "/etc/localtime", "Europe", "a\0b", "posixrules", "localtime", "europe/berlin", "America/Argentina", "Europe/Atlantis", "posix/Europe/Berlin", "x" * 5_000, "A/" + "X" * 300, "Europe/Berlin\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            ".",
+            "..",
+            "../../etc/passwd",
+            "/etc/localtime",
+            "Europe",
+            "America/Argentina",
+            "Europe/Atlantis",
+            "a\0b",
+        ),
+        *("posixrules", "localtime", "europe/berlin", "posix/Europe/Berlin", "Europe/Berlin\n", "A/" + "X" * 5_000),
+    ],
+)
 def test_what_is_no_time_zone_is_named_so(name: str) -> None:
     founding = instruction_pb2.CreateAlliance()
     founding.CopyFrom(INSTRUCTIONS[0].create_alliance)

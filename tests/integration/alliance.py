@@ -1,4 +1,4 @@
-"""A whole clearing house for a test: a real gateway on loopback over a real PostgreSQL, with members whose keys are at hand."""
+"""A whole clearing house for a test: a real gateway on loopback over a real PostgreSQL, and its members' keys."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Alliance:
             "log_verifier": self.log_key.vkey,
             "operator_keys": [
                 instruction_pb2.RegisterKey(
-                    public_key=key.public_key, role="ROLE_OPERATOR", holder=f"operator-{number}"
+                    public_key=key.public_key, role=instruction_pb2.ROLE_OPERATOR, holder=f"operator-{number}"
                 )
                 for number, key in enumerate(operators, 1)
             ],
@@ -159,13 +159,18 @@ class Alliance:
 
     def register(self, key: PrivateKey, role: str, *, holder: str, **registration: Any) -> None:
         """One more key, which signs too."""
-        action = instruction_pb2.RegisterKey(public_key=key.public_key, role=role, holder=holder, **registration)
+        action = instruction_pb2.RegisterKey(
+            public_key=key.public_key, role=instruction_pb2.Role.Value(role), holder=holder, **registration
+        )
         self.accept(signers=[self.operator, key], register_key=action)
 
     # ---- transactions ----
 
     def time(self) -> Instant:
-        """The time things are signed at: the test's own under the presented clock, which moves on by a second each time."""
+        """When things are signed:
+
+        under the presented clock the test's own time, which moves on by a second each time.
+        """
         if self._clock != "CLOCK_PRESENTED":
             return system_time()
         self.now = Instant(self.now + 1_000_000)

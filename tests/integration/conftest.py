@@ -9,6 +9,7 @@ import pytest
 
 from clearing.store.embedded import EmbeddedPostgres
 from tests.integration.alliance import Alliance, founded
+from tests.integration.bad_scene import Scene, set_scene
 
 
 @pytest.fixture
@@ -21,9 +22,15 @@ def alliance(database_url: str) -> Iterator[Alliance]:
 
 @pytest.fixture(scope="module")
 def shared_alliance(postgres: EmbeddedPostgres) -> Iterator[Alliance]:
-    """The same, one for all tests of a module: each must leave the others alone, with cards and references of its own."""
+    """The same, one for all tests of a module: each has cards and references of its own."""
     name = f"test_{uuid.uuid4().hex}"
     with founded(postgres.create_database(name)) as an_alliance:
         an_alliance.admit("bakery", "cinema")
         yield an_alliance
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def scene(shared_alliance: Alliance) -> Scene:
+    """The module's alliance with bad keys beside the good ones."""
+    return set_scene(shared_alliance)

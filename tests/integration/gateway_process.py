@@ -22,16 +22,15 @@ def main() -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
-            gateway = Gateway(engine, Signer(ORIGIN, bytes.fromhex(seed)), "127.0.0.1:0")
-            break
+            with Gateway(engine, Signer(ORIGIN, bytes.fromhex(seed)), "127.0.0.1:0") as gateway:
+                print(gateway.server.address, flush=True)
+                time.sleep(600)
+                return
         except WriterLockHeldError:
             # The database has not noticed yet that the one before is gone.
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-    gateway.start()
-    print(gateway.server.address, flush=True)
-    time.sleep(600)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import grpc
 import pytest
@@ -49,9 +49,9 @@ def refusal(call: Callable[[], object]) -> Refusal:
 
 def refusal_of(error: grpc.RpcError) -> Refusal:
     """What a failed call's status says."""
-    assert isinstance(error, grpc.Call)
-    status = rpc_status.from_call(error)
-    assert status is not None, f"without details: {error.code()} {error.details()}"
+    call = cast(grpc.Call, error)  # grpcio raises the failed call itself
+    status = rpc_status.from_call(call)
+    assert status is not None, f"without details: {call.code()} {call.details()}"
     info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
     is_retriable = False
     for detail in status.details:
@@ -61,7 +61,7 @@ def refusal_of(error: grpc.RpcError) -> Refusal:
                 is_retriable = is_retriable or message is retry
     fields = [violation.field for violation in bad_request.field_violations]
     return Refusal(
-        error.code(), info.reason, info.domain, ",".join(fields), info.metadata.get("envelope_index", ""), is_retriable
+        call.code(), info.reason, info.domain, ",".join(fields), info.metadata.get("envelope_index", ""), is_retriable
     )
 
 

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
@@ -31,7 +32,7 @@ def alliance(shared_alliance: Alliance) -> Alliance:
     return shared_alliance
 
 
-def earn(alliance: Alliance, card: str, points: int = 1, **fields: object) -> presentment_pb2.Transaction:
+def earn(alliance: Alliance, card: str, points: int = 1, **fields: Any) -> presentment_pb2.Transaction:
     return alliance.transaction("bakery", card, earn=presentment_pb2.Earn(points=points), **fields)
 
 
@@ -157,11 +158,11 @@ def test_receipts_stand_in_the_order_of_the_envelopes_also_where_some_repeat(all
 def test_an_envelope_refused_by_the_writer_is_named_and_the_others_of_its_call_are_heard_on_retry(
     alliance: Alliance,
 ) -> None:
-    """The first envelope moves the ledger's time past the end of the second one's key, which only the writer can see."""
+    """The first envelope moves the ledger's time past the second one's key, which only the writer can see."""
     card = alliance.open_card("bakery")
     brief = PrivateKey.generate()
     until = Instant(alliance.now + 60 * 1_000_000)
-    tills = {"role": "ROLE_MERCHANT", "merchant": "bakery", "holder": "bakery-till"}
+    tills: dict[str, Any] = {"role": "ROLE_MERCHANT", "merchant": "bakery", "holder": "bakery-till"}
     alliance.register(brief, valid_until=timestamp_of(until), **tills)
     in_time = alliance.envelope(alliance.presentment("bakery", earn(alliance, card, 1)), brief)
     after = timestamp_of(Instant(until + 1))
@@ -212,7 +213,9 @@ def test_an_instruction_again_hears_the_original_and_other_content_is_refused(al
 
 def test_a_registration_again_hears_the_original(alliance: Alliance) -> None:
     key = PrivateKey.generate()
-    action = instruction_pb2.RegisterKey(public_key=key.public_key, role="ROLE_AUDITOR", holder="auditor-1")
+    action = instruction_pb2.RegisterKey(
+        public_key=key.public_key, role=instruction_pb2.ROLE_AUDITOR, holder="auditor-1"
+    )
     payload = alliance.instruction(register_key=action)
     envelope = sign_envelope(payload, instruction_contract.PAYLOAD_TYPE, [alliance.operator, key])
     request = operations_pb2.InstructRequest(envelope=envelope)

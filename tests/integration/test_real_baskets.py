@@ -1,6 +1,7 @@
 """Nine months of real shopping baskets through the running gateway, against plain sums over the file.
 
-The baskets are not part of the project: the test runs where the file lies beside it or ``BASKETS`` names it, and is skipped elsewhere.
+The baskets are not part of the project: the test runs where the file lies beside it or ``BASKETS`` names it, and is
+skipped elsewhere.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from tests.integration.alliance import Alliance, founded
 
 BASKETS = Path(os.environ.get("BASKETS", "../shared/data/baskets-2017-01-to-09.csv.gz"))
 MERCHANTS = [
-    "bakery", "bookshop", "cafe", "cinema", "florist", "fuel", "grocer", "hotel", "pharmacy", "restaurant", "shoes", "toys",
+    "bakery", "bookshop", "cafe", "cinema", "florist", "fuel",
+    "grocer", "hotel", "pharmacy", "restaurant", "shoes", "toys",
 ]  # fmt: skip
 MONTHS = [f"2017-{month:02d}" for month in range(1, 10)]
 POINTS_PER_UNIT = 10

@@ -33,7 +33,11 @@ from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance, f
 from tests.integration.observation import Refusal, complaints, log_size, refusal, untouched
 from tests.integration.tills import at_work
 
-LOCK_SESSION = f"locktype = 'advisory' AND granted AND objid::bigint = {WRITER_LOCK & 0xFFFF_FFFF}"
+LOCKS = (
+    "FROM pg_locks JOIN pg_database ON pg_database.oid = database WHERE datname = current_database()"
+    f" AND locktype = 'advisory' AND granted AND objid::bigint = {WRITER_LOCK & 0xFFFF_FFFF}"
+)
+"""The writer's lock in the database that is asked."""
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 REPOSITORY = Path(__file__).parents[2]
 
@@ -46,10 +50,8 @@ def execute(engine: sqlalchemy.Engine, statement: str) -> int:
 
 def take_lock_away(engine: sqlalchemy.Engine) -> None:
     """End the database session that holds the writer's lock, and wait until it is gone."""
-    in_this_database = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    locks = f"FROM pg_locks WHERE {LOCK_SESSION} AND {in_this_database}"
-    assert execute(engine, f"SELECT count(pg_terminate_backend(pid, 5000)) {locks}") == 1
-    assert execute(engine, f"SELECT count(*) {locks}") == 0
+    assert execute(engine, f"SELECT count(pg_terminate_backend(pid, 5000)) {LOCKS}") == 1
+    assert execute(engine, f"SELECT count(*) {LOCKS}") == 0
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -95,8 +97,7 @@ def test_a_second_gateway_on_the_same_database_is_refused_and_told_who_holds_it(
 def test_an_idle_writer_keeps_its_lock_alive(alliance: Alliance) -> None:
     """The database takes the lock from a session that is silent for its lease; a till may be silent all night."""
     asked_at = (
-        "SELECT extract(epoch FROM query_start) * 1000000 FROM pg_stat_activity"
-        f" WHERE pid IN (SELECT pid FROM pg_locks WHERE {LOCK_SESSION}) AND datname = current_database()"
+        f"SELECT extract(epoch FROM query_start) * 1000000 FROM pg_stat_activity WHERE pid IN (SELECT pid {LOCKS})"
     )
     before = execute(alliance.engine, asked_at)
     wait_until(lambda: execute(alliance.engine, asked_at) > before, LOCK_CHECK_SECONDS + 5)
@@ -104,8 +105,7 @@ def test_an_idle_writer_keeps_its_lock_alive(alliance: Alliance) -> None:
 
 def test_an_idle_writer_whose_session_ends_takes_the_lock_again(alliance: Alliance) -> None:
     take_lock_away(alliance.engine)
-    locks = f"SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database WHERE datname = current_database() AND {LOCK_SESSION}"
-    wait_until(lambda: execute(alliance.engine, locks) == 1, LOCK_CHECK_SECONDS + 5)
+    wait_until(lambda: execute(alliance.engine, f"SELECT count(*) {LOCKS}") == 1, LOCK_CHECK_SECONDS + 5)
     alliance.open_card("bakery")
 
 
@@ -134,7 +134,7 @@ def test_a_writer_whose_lock_was_taken_is_fenced_by_the_next_and_nothing_is_doub
 
 
 def test_a_writer_without_the_lock_does_not_stop_the_one_that_has_it(alliance: Alliance) -> None:
-    """A batch that one writer commits after the next has taken the log up, as a killed one may, fences nobody for good."""
+    """A batch that a writer, perhaps a killed one, commits after the next took the log up fences nobody for good."""
     card = alliance.open_card("bakery")
     take_lock_away(alliance.engine)
     with Gateway(alliance.engine, alliance.log_key, "127.0.0.1:0") as successor:
@@ -228,7 +228,9 @@ def test_a_restarted_gateway_knows_what_every_kind_of_instruction_made(alliance:
     prices = {"issuance_price": "0.02", "redemption_price": "0.015"}
     alliance.accept(set_terms=instruction_pb2.SetTerms(effective_from="2026-02-01", **prices))
     alliance.accept(set_terms=instruction_pb2.SetTerms(merchant="cinema", effective_from="2026-02-01", **prices))
-    pair = instruction_pb2.SetTerms(merchant="bakery", counterparty="cinema", effective_from="2026-02-01", redemption_price="0.01")  # fmt: skip
+    pair = instruction_pb2.SetTerms(
+        merchant="bakery", counterparty="cinema", effective_from="2026-02-01", redemption_price="0.01"
+    )
     alliance.accept(set_terms=pair)
     assert alliance.instruct(set_terms=pair).instruction_result is not None
     alliance.accept(expire_lots=instruction_pb2.ExpireLots(card_tokens=[card]))
@@ -239,7 +241,9 @@ def test_a_restarted_gateway_knows_what_every_kind_of_instruction_made(alliance:
     proposal = alliance.settlement.GetSettlement(request, metadata=alliance.authorization(finance)).proposal
     alliance.accept(signers=[finance], propose_settlement=proposal)
     alliance.accept(signers=[finance], approve_settlement=instruction_pb2.ApproveSettlement(proposal=proposal))
-    payment = instruction_pb2.RecordPayment(window="2026-01", payment=proposal.payments[0], paid_on="2026-02-05", bank_reference="E2E-1")  # fmt: skip
+    payment = instruction_pb2.RecordPayment(
+        window="2026-01", payment=proposal.payments[0], paid_on="2026-02-05", bank_reference="E2E-1"
+    )
     alliance.accept(signers=[finance], record_payment=payment)
     alliance.instruct(record_payment=payment)  # refused: recorded already
 

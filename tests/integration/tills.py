@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import grpc
 
@@ -127,8 +128,8 @@ def _submit(tills: Tills, envelopes: list[Envelope]) -> list[entry_pb2.Receipt]:
         try:
             return list(tills.alliance.merchants.Submit(request, timeout=ATTEMPT_SECONDS).receipts)
         except grpc.RpcError as error:
-            assert isinstance(error, grpc.Call)
-            if error.code() not in RETRIED or time.monotonic() > deadline:
+            code = cast(grpc.Call, error).code()  # grpcio raises the failed call itself
+            if code not in RETRIED or time.monotonic() > deadline:
                 raise
-            tills.interruptions.append(error.code())
+            tills.interruptions.append(code)
             time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Calls made ready before the load: presentments of random earns and burns, signed as a merchant's system signs them."""
+"""Calls made ready before the load: presentments of random earns and burns, signed as merchants' systems sign."""
 
 from __future__ import annotations
 

@@ -93,9 +93,7 @@ class LoadClients:
         rans: list[Ran] = self._answers()
         ran_out = [ran.ran_out_at_s for ran in rans if ran.ran_out_at_s is not None]
         return CallsMade(
-            answered=tuple(
-                sorted(pair for ran in rans for pair in zip(ran.finished_s, ran.latencies_s, strict=True))
-            ),
+            answered=tuple(sorted(pair for ran in rans for pair in zip(ran.finished_s, ran.latencies_s, strict=True))),
             failures=sum((ran.failures for ran in rans), Counter[str]()),
             receipts_verified=sum(ran.receipts_verified for ran in rans),
             ran_out_at_s=min(ran_out, default=None),

@@ -93,7 +93,7 @@ def serve(connection: Connection, stop: Event, population: Population, process: 
                     stocks.extend(maker.funding() if stock is None else maker.calls(stock) for stock in order.stocks)
                     connection.send(sum(map(len, stocks)))
                 case Run():
-                    calls = [itertools.repeat(b"")] if order.empty else [iter(stock) for stock in stocks]
+                    calls: list[Iterator[bytes]] = [itertools.repeat(b"")] if order.empty else list(map(iter, stocks))
                     connection.send(_Callers(order, calls, stop).run(population.verifier))
         except ClearingError as error:
             connection.send(LoadClientError(str(error)))
@@ -126,7 +126,7 @@ class _Callers:
         options = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),)
         with grpc.insecure_channel(self.order.address, options=options) as channel:
             grpc.channel_ready_future(channel).result(timeout=CALL_SECONDS)
-            self._method = channel.unary_unary(self.order.method)
+            self._method = channel.unary_unary(self.order.method, None, None)
             time.sleep(max(0.0, self.order.start_at_s - time.monotonic()))
             self._calling = self.order.callers
             for _ in range(self.order.callers):

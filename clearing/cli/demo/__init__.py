@@ -1,1 +1,2 @@
-"""The demonstration: an alliance of twelve merchants over three months, from the first earn to the audited settlement."""
+"""The demonstration: an alliance of twelve merchants over three months, from the first earn to the audited
+settlement."""

@@ -37,8 +37,8 @@ def demo(
 ) -> None:
     """Run an alliance of twelve merchants through three months: earn, burn, refund, settle, audit.
 
-    Everything is real: signed transactions over gRPC, an embedded PostgreSQL, an offline audit. It takes a minute and leaves only the
-    output folder.
+    Everything is real: signed transactions over gRPC, an embedded PostgreSQL, an offline audit. It takes a minute and
+    leaves only the output folder.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clearing-demo-") as folder:

@@ -1,4 +1,4 @@
-"""What happens in the demonstration: who buys where, who redeems, who brings something back, and who tries what cannot be done.
+"""What happens in the demonstration: who buys, redeems, brings something back, and tries what cannot be done.
 
 Simulated by a seeded generator, so that every run tells the same story; only keys differ.
 """
@@ -27,7 +27,10 @@ POINTS_PER_EURO = 1
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A merchant of the demonstration: how often it is visited, what is spent there, and how gladly points are redeemed."""
+    """A merchant of the demonstration:
+
+    how often it is visited, what is spent there, and how gladly points are redeemed.
+    """
 
     merchant: str
     legal_name: str

@@ -1,0 +1,164 @@
+"""The measures: a shape of load for so many seconds, and what came of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import psutil
+
+from clearing.cli.bench.gateway_process import GatewayProcess
+from clearing.cli.bench.load import CallsMade, LoadClients
+from clearing.cli.bench.processes import cpu_seconds, postgres_cpu_seconds
+from clearing.cli.bench.workload import MERCHANTS, Shape, Stock
+from clearing.cli.console import note
+
+WARM_UP_SECONDS_MAX: Final = 1.0
+PROBE_SECONDS_MAX: Final = 1.5
+STOCK_MARGIN: Final = 1.4
+"""Calls made ready for each expected one, so that a faster stretch does not run out of them."""
+CALLS_PER_ORDER_OF_GROWTH: Final = 1_000
+GROWTH_SECONDS_MAX: Final = 600.0
+"""For one order of growth."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuUsed:
+    """Seconds of the CPU, or microseconds a transaction, by who used them."""
+
+    gateway: float
+    postgres: float
+    clients: float
+
+    def minus(self, earlier: CpuUsed) -> CpuUsed:
+        """What was used since then."""
+        return CpuUsed(self.gateway - earlier.gateway, self.postgres - earlier.postgres, self.clients - earlier.clients)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One or more runs of a shape, warm-up excluded."""
+
+    shape: Shape
+    seconds: float
+    latencies_s: tuple[float, ...]
+    """Of every call answered meanwhile."""
+    cpu: CpuUsed
+    """In seconds."""
+
+    @property
+    def transactions(self) -> int:
+        """How many were acknowledged meanwhile."""
+        return len(self.latencies_s) * self.shape.transactions_per_call
+
+    @property
+    def transactions_per_second(self) -> float:
+        """The throughput."""
+        return self.transactions / self.seconds
+
+    def latency_ms(self, share: float) -> float:
+        """The latency that this share of the calls did not exceed."""
+        return percentile_ms(sorted(self.latencies_s), share)
+
+    def cpu_us_per_transaction(self) -> CpuUsed:
+        """What a transaction took of the CPU, in microseconds."""
+        factor = 1e6 / max(1, self.transactions)
+        return CpuUsed(self.cpu.gateway * factor, self.cpu.postgres * factor, self.cpu.clients * factor)
+
+
+def joined(runs: Sequence[Measured]) -> Measured:
+    """Several runs of a shape as one."""
+    return Measured(
+        runs[0].shape,
+        sum(run.seconds for run in runs),
+        tuple(latency for run in runs for latency in run.latencies_s),
+        CpuUsed(
+            sum(run.cpu.gateway for run in runs),
+            sum(run.cpu.postgres for run in runs),
+            sum(run.cpu.clients for run in runs),
+        ),
+    )
+
+
+def percentile_ms(latencies_s: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile of sorted latencies, in milliseconds; 0 of none."""
+    if not latencies_s:
+        return 0.0
+    return latencies_s[math.ceil(share * len(latencies_s)) - 1] * 1_000
+
+
+@dataclass(slots=True)
+class Bench:
+    """A served alliance, and the clients that load it; adds up what was acknowledged and what failed."""
+
+    gateway: GatewayProcess
+    postgres: psutil.Process
+    clients: LoadClients
+    seconds: float
+    acknowledged: int = 0
+    """Transactions of calls that were answered."""
+    failures: Counter[str] = field(default_factory=Counter)
+    receipts_verified: int = 0
+    _rates: dict[str, float] = field(default_factory=dict)
+    """Calls a second, by shape, as far as they are known."""
+
+    @property
+    def warm_up_seconds(self) -> float:
+        """How long each run loads before it counts."""
+        return min(WARM_UP_SECONDS_MAX, self.seconds / 2)
+
+    def measure(self, shape: Shape, *, merchants: int = MERCHANTS, seconds: float | None = None) -> Measured:
+        """Load the gateway with calls of this shape, of the first so many merchants."""
+        seconds = seconds or self.seconds
+        calls = self.calls_for(shape, self.warm_up_seconds + seconds)
+        note(f"{shape.name}: signing {calls * shape.envelopes_per_call:,} envelopes, then {seconds:g} seconds of load")
+        self.clients.sign(Stock(shape, calls, merchants))
+        return self._run(shape, seconds)
+
+    def calls_for(self, shape: Shape, seconds: float) -> int:
+        """For how many calls a stock has to last so long; the first time, a short run of the shape tells."""
+        if shape.name not in self._rates:
+            probe_seconds = min(PROBE_SECONDS_MAX, self.seconds)
+            guess = shape.transactions_per_second_guess / shape.transactions_per_call
+            self.clients.sign(Stock(shape, math.ceil(guess * (self.warm_up_seconds + probe_seconds) * STOCK_MARGIN)))
+            probe = self._run(shape, probe_seconds)
+            self._rates[shape.name] = max(1.0, len(probe.latencies_s) / probe.seconds)
+        return math.ceil(self._rates[shape.name] * seconds * STOCK_MARGIN) + shape.callers
+
+    def grow(self, shape: Shape, transactions: int) -> None:
+        """Have the ledger grow to so many acknowledged transactions, unmeasured."""
+        while self.acknowledged < transactions:
+            missing = math.ceil((transactions - self.acknowledged) / shape.transactions_per_call)
+            self.clients.sign(Stock(shape, min(missing, CALLS_PER_ORDER_OF_GROWTH)))
+            self.clients.start(self.gateway.address, shape.callers, GROWTH_SECONDS_MAX)
+            self.add_up(self.clients.finish(), shape)
+            note(f"grown to {self.acknowledged:,} of {transactions:,} transactions")
+
+    def add_up(self, made: CallsMade, shape: Shape) -> None:
+        """Count what was acknowledged and what failed. Raises ``GatewayProcessError`` if the gateway is gone."""
+        self.gateway.require_running()
+        self.acknowledged += len(made.answered) * shape.transactions_per_call
+        self.failures += made.failures
+        self.receipts_verified += made.receipts_verified
+
+    def _run(self, shape: Shape, seconds: float) -> Measured:
+        start_at_s = self.clients.start(self.gateway.address, shape.callers, self.warm_up_seconds + seconds)
+        from_s = start_at_s + self.warm_up_seconds
+        time.sleep(max(0.0, from_s - time.monotonic()))
+        before = self.cpu_used()
+        time.sleep(max(0.0, from_s + seconds - time.monotonic()))
+        used = self.cpu_used().minus(before)
+        made = self.clients.finish()
+        self.add_up(made, shape)
+        until_s = min(from_s + seconds, made.ran_out_at_s or math.inf)
+        return Measured(shape, max(until_s - from_s, 1e-3), tuple(made.latencies_s(from_s, until_s)), used)
+
+    def cpu_used(self) -> CpuUsed:
+        """Seconds of the CPU so far."""
+        return CpuUsed(
+            cpu_seconds(self.gateway.process_id), postgres_cpu_seconds(self.postgres), self.clients.cpu_seconds()
+        )

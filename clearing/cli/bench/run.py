@@ -1,0 +1,242 @@
+"""``clearing bench``: set up, measure, verify, report, and leave nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import sqlalchemy
+import typer
+
+from clearing.cli.bench.closing import ClosedUnderLoad, close_under_load
+from clearing.cli.bench.gateway_process import GatewayProcess
+from clearing.cli.bench.limits import Limits, measure_limits
+from clearing.cli.bench.load import LoadClients
+from clearing.cli.bench.measures import Bench, Measured, joined
+from clearing.cli.bench.processes import describe_machine, postgres_main_process
+from clearing.cli.bench.report import JsonObject, limits_object, print_report, ratio, speed
+from clearing.cli.bench.setup import admit, found_bench, fund_cards
+from clearing.cli.bench.verification import VERIFIED_BY, Verification, refused_since, verify
+from clearing.cli.bench.workload import CARDS, MERCHANTS, SIGNED_BATCHES, SIGNED_SINGLES, UNARY
+from clearing.cli.connection import GatewayConnection
+from clearing.cli.console import note, print_json
+from clearing.cli.database import migrated_database
+from clearing.cli.options import JsonOption
+from clearing.errors import ClearingError
+from clearing.settings import Settings
+
+TERMINATED: Final = 143
+"""Exit code after SIGTERM: 128 and its number, as shells have it."""
+LIMIT_SECONDS_MAX: Final = 2.0
+"""How long each of the machine's limits is measured at most: they are steady."""
+SERVER_NAME: Final = "clearing bench"
+
+
+class BenchFailedError(ClearingError):
+    """The figures are worth nothing: what was measured was not done right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything that was measured and verified."""
+
+    limits: Limits
+    unary: Measured
+    signed_singles: Measured
+    signed_batches: Measured
+    two_merchants: Measured
+    grown: Measured | None
+    transactions_when_grown: int
+    closed: ClosedUnderLoad
+    refused_while_closing: int
+    verification: Verification
+    bench: Bench
+
+
+def bench(
+    seconds: Annotated[
+        float, typer.Option(min=0.5, max=600, metavar="N", help="Seconds of load for each measure, after a warm-up.")
+    ] = 5.0,
+    as_json: JsonOption = False,
+    grown: Annotated[
+        bool,
+        typer.Option(
+            "--grown",
+            help="Also measure signed_singles on a grown ledger; it takes minutes more. Without it, grown is null.",
+        ),
+    ] = False,
+    grown_transactions: Annotated[
+        int, typer.Option(min=1, max=100_000_000, metavar="N", help="Transactions of the grown ledger.")
+    ] = 1_000_000,
+    cards: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Cards in use.")] = CARDS,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="Folder on the disk to measure, for the database; the system's folder for temporary files without it.",
+        ),
+    ] = None,
+) -> None:
+    """Measure the clearing house on this machine, next to the machine's own limits.
+
+    A real gateway, an embedded PostgreSQL with fsync on, and the clients that load it are processes of their own on
+    this machine, so they share its cores; nothing else should run. The clients sign beforehand and keep so many calls
+    under way (the callers): unary is 1 envelope of 1 transaction a call, signed_singles 100 envelopes of 1,
+    signed_batches 2 envelopes of 100. Latencies are of whole calls.
+
+    The alliance runs under the presented clock, in January 2026: so its month can end in the middle of the load. From
+    then on it is closed, settled and approved while 64 callers go on (close_under_load).
+
+    Afterwards the books are checked and the log is exported and verified as by an auditor, which takes longest. If
+    either fails, or an acknowledged transaction is missing, the exit code is 1. Nothing is left behind.
+    """
+    with ExitStack() as until_done:
+        until_done.enter_context(_terminating())
+        folder = Path(until_done.enter_context(tempfile.TemporaryDirectory(prefix="clearing-bench-", dir=directory)))
+        settings = Settings(home=folder / "home", address="127.0.0.1:0", database_url=None, passphrase=None, key=None)
+        note("founding an alliance on an embedded PostgreSQL")
+        found_bench(settings)
+        engine = until_done.enter_context(migrated_database(settings, SERVER_NAME))
+        machine = describe_machine(engine, folder)
+        gateway = until_done.enter_context(GatewayProcess(settings.home, folder / "gateway.log"))
+        settings = settings.model_copy(update={"address": gateway.address})
+        results = _measure(settings, engine, gateway, seconds, cards, grown_transactions if grown else None)
+        gateway.stop()
+    report = _report(results, seconds, cards, gateway.max_rss_mib) | {"machine": machine}
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+    _require_right(results.verification, results.bench)
+
+
+def _measure(
+    settings: Settings,
+    engine: sqlalchemy.Engine,
+    gateway: GatewayProcess,
+    seconds: float,
+    cards: int,
+    grown_transactions: int | None,
+) -> Results:
+    with GatewayConnection(settings) as connection:
+        population, staff = admit(connection, cards)
+        with LoadClients(population) as clients:
+            note("measuring the machine's limits")
+            limits = measure_limits(population, clients, engine, min(seconds, LIMIT_SECONDS_MAX))
+            note(f"opening {cards:,} cards and putting points on them")
+            fund_cards(clients, gateway.address)
+            bench = Bench(gateway, postgres_main_process(engine), clients, seconds, acknowledged=2 * cards)
+            # Both halves of each lie evenly around the same moment, so that a machine that slows down slows both.
+            singles = [bench.measure(SIGNED_SINGLES, seconds=seconds / 2)]
+            two = [bench.measure(SIGNED_SINGLES, merchants=2, seconds=seconds / 2) for _ in range(2)]
+            singles.append(bench.measure(SIGNED_SINGLES, seconds=seconds / 2))
+            batches = bench.measure(SIGNED_BATCHES)
+            unary = bench.measure(UNARY)
+            grown = None
+            if grown_transactions is not None:
+                bench.grow(SIGNED_BATCHES, grown_transactions)
+            transactions_when_grown = bench.acknowledged
+            if grown_transactions is not None:
+                grown = bench.measure(SIGNED_SINGLES)
+            closed = close_under_load(bench, connection, staff)
+            refused = refused_since(engine, closed.end_index)
+        verification = verify(engine, connection, staff, settings.home.parent / "log")
+    return Results(
+        limits=limits,
+        unary=unary,
+        signed_singles=joined(singles),
+        signed_batches=batches,
+        two_merchants=joined(two),
+        grown=grown,
+        transactions_when_grown=transactions_when_grown,
+        closed=closed,
+        refused_while_closing=refused + closed.calls_failed,
+        verification=verification,
+        bench=bench,
+    )
+
+
+def _report(results: Results, seconds: float, cards: int, gateway_max_rss_mib: int | None) -> JsonObject:
+    """The keys that programs read; figures rounded to what they are good for."""
+    limits, singles, closed = results.limits, results.signed_singles, results.closed
+    verification, cpu = results.verification, results.signed_singles.cpu_us_per_transaction()
+    grown = results.grown
+    return {
+        "seconds": seconds,
+        "cards": cards,
+        "merchants": MERCHANTS,
+        "limits": limits_object(limits),
+        "unary": speed(results.unary, limits.empty_unary_per_second),
+        "signed_singles": speed(singles, limits.verify_per_second_per_core),
+        "signed_batches": speed(results.signed_batches),
+        "two_merchants": {
+            "transactions_per_second": round(results.two_merchants.transactions_per_second),
+            "of_twenty_merchants": ratio(
+                results.two_merchants.transactions_per_second, singles.transactions_per_second
+            ),
+        },
+        "grown": None
+        if grown is None
+        else {
+            "transactions": results.transactions_when_grown,
+            "transactions_per_second": round(grown.transactions_per_second),
+            "of_fresh": ratio(grown.transactions_per_second, singles.transactions_per_second),
+        },
+        "close_under_load": {
+            "p99_ms_before": round(closed.p99_ms_before, 2),
+            "p99_ms_during": round(closed.p99_ms_during, 2),
+            "refused": results.refused_while_closing,
+            "seconds": round(closed.closing_seconds, 2),
+            "calls_during": closed.calls_during,
+            "entries": closed.end_index - closed.first_index,
+        },
+        "server_cpu_us_per_transaction": {"gateway": round(cpu.gateway, 1), "postgres": round(cpu.postgres, 1)},
+        "client_cpu_us_per_transaction": round(cpu.clients, 1),
+        "memory": {"gateway_max_rss_mib": gateway_max_rss_mib or 0},
+        "ledger": {
+            "entries": verification.entries,
+            "transactions_acknowledged": results.bench.acknowledged,
+            "transactions_recorded": verification.outcomes.total(),
+            "outcomes": {outcome.name: count for outcome, count in sorted(verification.outcomes.items())},
+            "calls_failed": dict(results.bench.failures),
+            "receipts_verified": results.bench.receipts_verified,
+        },
+        "books_balanced": not verification.complaints,
+        "log_verified": verification.difference is None,
+        "log_verified_by": VERIFIED_BY,
+    }
+
+
+def _require_right(verification: Verification, bench: Bench) -> None:
+    """Raise ``BenchFailedError`` if anything that was measured was not done right."""
+    if verification.complaints:
+        raise BenchFailedError("the books do not balance:\n" + "\n".join(verification.complaints))
+    if verification.difference is not None:
+        raise BenchFailedError(f"the log does not verify: {verification.difference}")
+    recorded = verification.outcomes.total()
+    if recorded < bench.acknowledged:
+        raise BenchFailedError(
+            f"{bench.acknowledged:,} transactions were acknowledged, and only {recorded:,} are recorded"
+        )
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Have SIGTERM end the block like Ctrl-C does: with everything cleaned up."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
