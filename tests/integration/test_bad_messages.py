@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -111,13 +113,18 @@ SHAPES: Table[EnvelopeOf] = {
 }
 
 
+def without(name: Literal["reference"], transaction: presentment_pb2.Transaction) -> presentment_pb2.Transaction:
+    transaction.ClearField(name)
+    return transaction
+
+
 def field(name: str) -> Says:
     return Says(INVALID, "INVALID_FIELD", f"transactions[0].{name}")
 
 
 TRANSACTIONS: Table[EnvelopeOf] = {
     field("reference"): {
-        "none": lambda s: s.of(presentment_pb2.Transaction(card_token=s.card)),
+        "none": lambda s: s.of(without("reference", s.earn())),
         "with a blank": lambda s: s.of(s.earn(reference="a b")),
         "of 65 characters": lambda s: s.of(s.earn(reference="r" * 65)),
         "not ASCII": lambda s: s.of(s.earn(reference="caf\u00e9")),

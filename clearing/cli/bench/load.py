@@ -36,8 +36,12 @@ class CallsMade:
     ran_out_at_s: float | None
 
     def latencies_s(self, from_s: float, until_s: float) -> list[float]:
-        """Of the calls answered in this stretch of time, shortest first."""
-        return sorted(latency for finished, latency in self.answered if from_s <= finished <= until_s)
+        """Of the calls answered in this stretch of time, shortest first; the first moment is not in it, the last is."""
+        return sorted(latency for finished, latency in self.answered if from_s < finished <= until_s)
+
+    def last_answer_s(self, until_s: float) -> float:
+        """When the last call was answered by then; then, if there was none."""
+        return max((finished for finished, _ in self.answered if finished <= until_s), default=until_s)
 
     def latencies_touching_s(self, from_s: float, until_s: float) -> list[float]:
         """Of the calls under way at any time in this stretch, shortest first."""

@@ -170,6 +170,7 @@ class _Callers:
                 request = next(self.stocks[self._place], None)
                 if request is not None:
                     return request
-                self.ran_out_at_s = self.ran_out_at_s or time.monotonic()
+                if self._place == len(self.stocks) - 1:
+                    self.ran_out_at_s = time.monotonic()
             self._place += 1
         return None

@@ -21,6 +21,8 @@ WARM_UP_SECONDS_MAX: Final = 1.0
 PROBE_SECONDS_MAX: Final = 1.5
 STOCK_MARGIN: Final = 1.4
 """Calls made ready for each expected one, so that a faster stretch does not run out of them."""
+MOMENT_SECONDS: Final = 1e-3
+"""No stretch of time counts as shorter."""
 CALLS_PER_ORDER_OF_GROWTH: Final = 1_000
 GROWTH_SECONDS_MAX: Final = 600.0
 """For one order of growth."""
@@ -28,7 +30,7 @@ GROWTH_SECONDS_MAX: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class CpuUsed:
-    """Seconds of the CPU, or microseconds a transaction, by who used them."""
+    """CPU time by who used it: seconds, seconds in each second, or microseconds a transaction."""
 
     gateway: float
     postgres: float
@@ -37,6 +39,10 @@ class CpuUsed:
     def minus(self, earlier: CpuUsed) -> CpuUsed:
         """What was used since then."""
         return CpuUsed(self.gateway - earlier.gateway, self.postgres - earlier.postgres, self.clients - earlier.clients)
+
+    def times(self, factor: float) -> CpuUsed:
+        """So many times as much."""
+        return CpuUsed(self.gateway * factor, self.postgres * factor, self.clients * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Measured:
     latencies_s: tuple[float, ...]
     """Of every call answered meanwhile."""
     cpu: CpuUsed
-    """In seconds."""
+    """Seconds in each second."""
 
     @property
     def transactions(self) -> int:
@@ -66,12 +72,11 @@ class Measured:
 
     def cpu_us_per_transaction(self) -> CpuUsed:
         """What a transaction took of the CPU, in microseconds."""
-        factor = 1e6 / max(1, self.transactions)
-        return CpuUsed(self.cpu.gateway * factor, self.cpu.postgres * factor, self.cpu.clients * factor)
+        return self.cpu.times(1e6 / self.transactions_per_second if self.transactions else 0.0)
 
 
 def joined(runs: Sequence[Measured]) -> Measured:
-    """Several runs of a shape as one."""
+    """Several equally long runs of a shape as one."""
     return Measured(
         runs[0].shape,
         sum(run.seconds for run in runs),
@@ -80,7 +85,7 @@ def joined(runs: Sequence[Measured]) -> Measured:
             sum(run.cpu.gateway for run in runs),
             sum(run.cpu.postgres for run in runs),
             sum(run.cpu.clients for run in runs),
-        ),
+        ).times(1 / len(runs)),
     )
 
 
@@ -104,7 +109,7 @@ class Bench:
     failures: Counter[str] = field(default_factory=Counter)
     receipts_verified: int = 0
     _rates: dict[str, float] = field(default_factory=dict)
-    """Calls a second, by shape, as far as they are known."""
+    """By shape, the most calls a second that were seen."""
 
     @property
     def warm_up_seconds(self) -> float:
@@ -125,8 +130,7 @@ class Bench:
             probe_seconds = min(PROBE_SECONDS_MAX, self.seconds)
             guess = shape.transactions_per_second_guess / shape.transactions_per_call
             self.clients.sign(Stock(shape, math.ceil(guess * (self.warm_up_seconds + probe_seconds) * STOCK_MARGIN)))
-            probe = self._run(shape, probe_seconds)
-            self._rates[shape.name] = max(1.0, len(probe.latencies_s) / probe.seconds)
+            self._run(shape, probe_seconds)
         return math.ceil(self._rates[shape.name] * seconds * STOCK_MARGIN) + shape.callers
 
     def grow(self, shape: Shape, transactions: int) -> None:
@@ -154,8 +158,18 @@ class Bench:
         used = self.cpu_used().minus(before)
         made = self.clients.finish()
         self.add_up(made, shape)
-        until_s = min(from_s + seconds, made.ran_out_at_s or math.inf)
-        return Measured(shape, max(until_s - from_s, 1e-3), tuple(made.latencies_s(from_s, until_s)), used)
+        until_s = max(min(from_s + seconds, made.ran_out_at_s or math.inf), from_s + MOMENT_SECONDS)
+        # A batch's calls are answered all at once, so count from answer to answer and not from amid a batch.
+        first_s, last_s = made.last_answer_s(from_s), made.last_answer_s(until_s)
+        measured = Measured(
+            shape,
+            max(last_s - first_s, MOMENT_SECONDS),
+            tuple(made.latencies_s(first_s, last_s)),
+            used.times(1 / (until_s - from_s)),
+        )
+        calls_per_second = len(measured.latencies_s) / measured.seconds
+        self._rates[shape.name] = max(1.0, calls_per_second, self._rates.get(shape.name, 0.0))
+        return measured
 
     def cpu_used(self) -> CpuUsed:
         """Seconds of the CPU so far."""

@@ -18,7 +18,8 @@ WINDOW: Final = WindowId("2026-01")
 """The month that is loaded, and closed under load."""
 FOUNDED_AT: Final = instant_of(datetime.datetime(2026, 1, 2, 9, tzinfo=datetime.UTC))
 FUNDED_AT: Final = instant_of(datetime.datetime(2026, 1, 5, 9, tzinfo=datetime.UTC))
-LOADED_AT: Final = instant_of(datetime.datetime(2026, 1, 20, 9, tzinfo=datetime.UTC))
+LOADED_AT: Final = instant_of(datetime.datetime(2026, 1, 31, 9, tzinfo=datetime.UTC))
+"""The month's last day, so that a call overtaken by the first of February is not late."""
 LOADED_AFTER_CLOSING_AT: Final = instant_of(datetime.datetime(2026, 2, 1, 9, tzinfo=datetime.UTC))
 
 MERCHANTS: Final = 20
