@@ -38,7 +38,7 @@ class Envelope(_message.Message):
     """
     @_builtins.property
     def signatures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Signature]:
-        """One signature; more where an instruction asks for a second person or for proof of possession. At most 8."""
+        """One signature; more where an instruction asks for a second person or for proof of possession. At most 4."""
 
     def __init__(
         self,
