@@ -34,7 +34,7 @@ from clearing.rules.movements import Flow
 from clearing.rules.presentment import AlreadyDecided
 
 
-class ReplayDifference(ClearingError):  # noqa: N818 - a finding, not a fault
+class ReplayDifference(ClearingError):
     """The first entry that is not what the rules make of the log before it."""
 
     def __init__(self, index: int, what: str) -> None:

@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 """Told how many of how many entries are checked."""
 
 
-class AuditDifference(ClearingError):  # noqa: N818 - a finding, not a fault
+class AuditDifference(ClearingError):
     """Something in the export is not what the log itself makes of it."""
 
 

@@ -180,7 +180,7 @@ def test_an_entry_left_out_or_doubled_by_the_operator_is_caught(
 def test_a_statement_file_that_differs_from_the_logged_digest_is_caught(audited: Alliance, copy: Path) -> None:
     statement = copy / "statements" / "2026-01" / "merchant-cinema.json"
     statement.write_bytes(statement.read_bytes().replace(b"cinema", b"cinemb", 1))
-    with pytest.raises(ClearingError, match="merchant-cinema.json: has the digest"):
+    with pytest.raises(ClearingError, match=r"merchant-cinema\.json: has the digest"):
         audit(audited, copy)
 
 

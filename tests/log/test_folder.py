@@ -87,9 +87,7 @@ def test_a_large_export_checks_full_tiles_on_every_level(tmp_path: Path) -> None
     forged = [b"forged", *ENTRIES[512:767]]
     (tmp_path / "tile/entries/002").write_bytes(entry_bundle(forged))
     (tmp_path / "tile/0/002").write_bytes(b"".join(leaf_hash(entry) for entry in forged))
-    with pytest.raises(
-        FolderError, match=r"tile/1/000 does not agree with the leaves from entry 512"
-    ) as caught:
+    with pytest.raises(FolderError, match=r"tile/1/000 does not agree with the leaves from entry 512") as caught:
         check(tmp_path)
     assert (caught.value.file, caught.value.entry_index) == ("tile/1/000", 512)
 

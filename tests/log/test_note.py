@@ -10,12 +10,9 @@ from clearing.log.note import NoteError, Signer, Verifier, parse_verifier
 # The key and note that the documentation of Go's note package publishes.
 PETER_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 PETER_SEED = base64.b64decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz")[1:]
-PETER_TEXT = (
-    "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
-)
+PETER_TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
 PETER_SIGNATURE = (
-    "— PeterNeumann "
-    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+    "— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
 )
 PETER_NOTE = f"{PETER_TEXT}\n{PETER_SIGNATURE}"
 
@@ -58,9 +55,7 @@ def test_several_signers_are_named_in_the_note_order() -> None:
 
 
 def test_signatures_by_unknown_keys_are_ignored() -> None:
-    signed = (
-        note.sign("text\n", LOG, OTHER) + "— witness.example " + base64.b64encode(bytes(5)).decode() + "\n"
-    )
+    signed = note.sign("text\n", LOG, OTHER) + "— witness.example " + base64.b64encode(bytes(5)).decode() + "\n"
     assert note.open(signed, [LOG.verifier]).signed_by == [LOG.name]
 
 

@@ -24,9 +24,7 @@ def test_paths_are_those_of_the_specification(level: int, number: int, width: in
     assert tile_path(level, number, width) == path
 
 
-@pytest.mark.parametrize(
-    ("level", "number", "width"), [(-1, 0, 1), (64, 0, 1), (0, -1, 1), (0, 0, 0), (0, 0, 257)]
-)
+@pytest.mark.parametrize(("level", "number", "width"), [(-1, 0, 1), (64, 0, 1), (0, -1, 1), (0, 0, 0), (0, 0, 257)])
 def test_places_that_no_tile_has_are_refused(level: int, number: int, width: int) -> None:
     with pytest.raises(TileError):
         tile_path(level, number, width)

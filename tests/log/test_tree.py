@@ -150,9 +150,7 @@ _, GROWN = grow([len(LEAVES)], LEAVES)
 
 @given(st.tuples(st.integers(1, len(LEAVES)), st.integers(1, len(LEAVES))).map(sorted), st.data())
 @settings(deadline=None, max_examples=60)
-def test_tiles_that_grew_since_still_give_the_paths_of_old_sizes(
-    pair: list[int], data: st.DataObject
-) -> None:
+def test_tiles_that_grew_since_still_give_the_paths_of_old_sizes(pair: list[int], data: st.DataObject) -> None:
     old_size, size = pair
     index = data.draw(st.integers(0, size - 1))
     reader = TileReader(GROWN.read)

@@ -158,9 +158,7 @@ def test_committed_rows_survive_a_killed_server(data_directory: Path) -> None:
 
 def test_a_forked_process_does_not_stop_the_server_of_its_parent(data_directory: Path) -> None:
     command = [sys.executable, "-c", FORKING_PROCESS, str(data_directory)]
-    finished = subprocess.run(
-        command, capture_output=True, text=True, timeout=PROCESS_TIMEOUT_SECONDS, check=False
-    )
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_TIMEOUT_SECONDS, check=False)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert not server_runs(data_directory)
 

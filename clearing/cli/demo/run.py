@@ -21,7 +21,6 @@ from clearing.cli.demo.scenario import FIRST_DAY, LAST_DAY, SHOPS, Scenario, Til
 from clearing.cli.demo.setting_up import Demo, found_demo, set_up
 from clearing.cli.demo.tampering import show_that_a_flipped_byte_is_caught
 from clearing.cli.home import home_of
-
 from clearing.model import MerchantId, Outcome
 from clearing.rules.calendar import window_of_date
 from clearing.settings import Settings
@@ -45,11 +44,13 @@ def demo(
         settings = Settings(home=Path(folder) / "home", address="127.0.0.1:0", database_url=None)
         _heading("1  Found the alliance, start PostgreSQL and the gateway")
         found_demo(settings)
-        with migrated_database(settings, "clearing demo") as engine:
-            with Gateway(engine, home_of(settings).log_signer(None), settings.address) as gateway:
-                settings = settings.model_copy(update={"address": gateway.server.address})
-                with GatewayConnection(settings) as connection:
-                    _run(settings, connection, output_directory)
+        with (
+            migrated_database(settings, "clearing demo") as engine,
+            Gateway(engine, home_of(settings).log_signer(None), settings.address) as gateway,
+        ):
+            settings = settings.model_copy(update={"address": gateway.server.address})
+            with GatewayConnection(settings) as connection:
+                _run(settings, connection, output_directory)
     say(f"Done in {time.monotonic() - started:.0f} seconds. Look into {output_directory}:", "bold")
     say(f"  {output_directory}/statements/2026-03/alliance.xlsx   what everybody owes, for a finance team")
     say(f"  {output_directory}/statements/2026-03/merchant-cinema.xlsx   one merchant's month")
