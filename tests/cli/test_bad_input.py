@@ -189,6 +189,8 @@ def test_wrong_instructions_are_explained(served: Installation, tmp_path: Path) 
         (("merchant", "list", "--key", tmp_path / "missing.pem"), "missing.pem"),
     ):
         assert told in served.refused(*arguments)
+    served.done("merchant", "admit", "b", "--name", "B")
+    assert served.json("store", "open", "b", "b-1")["reference"] == "open-b-1-2", "the mistyped name is corrected"
     stranger = tmp_path / "stranger.pem"
     served.done("key", "new", stranger)
     assert "exists and is not overwritten" in served.refused("key", "new", stranger)

@@ -77,13 +77,14 @@ def test_a_month_from_the_founding_to_the_last_payment(installation: Installatio
 
 def _set_up(installation: Installation, folder: Path, baskets: Path) -> None:
     """Two merchants with their keys and stores, and a finance officer; each step twice, as an interrupted one is."""
-    for _ in range(2):
-        members = installation.json("merchant", "import", folder / "merchants.csv")
-        opened = installation.json("store", "import", baskets, "--stores", folder / "stores.csv")
-        key = installation.json("key", "register", "--role", "merchant", "--merchant", "bakery", "--new")
-    assert members == {"admitted": 0, "admitted_before": 2}
-    assert opened == {"opened": 0, "open_before": 2}
-    assert key["replayed"]
+    members = ("merchant", "import", folder / "merchants.csv")
+    assert installation.json(*members) == {"admitted": 2, "admitted_before": 0}
+    assert installation.json(*members) == {"admitted": 0, "admitted_before": 2}
+    stores = ("store", "import", baskets, "--stores", folder / "stores.csv")
+    assert installation.json(*stores) == {"opened": 2, "open_before": 0}
+    assert installation.json(*stores) == {"opened": 0, "open_before": 2}
+    key = ("key", "register", "--role", "merchant", "--merchant", "bakery", "--new")
+    assert [installation.json(*key)["replayed"] for _ in range(2)] == [False, True]
     assert "there is no key of cinema" in installation.refused("submit", baskets, "--stores", folder / "stores.csv")
     installation.done("key", "register", "--role", "merchant", "--merchant", "cinema", "--new")
     installation.done("key", "register", "--role", "finance", "--holder", "carla", "--new")
