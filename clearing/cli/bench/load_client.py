@@ -29,6 +29,7 @@ from clearing.receipt import receipt_of, verify_receipt
 from clearing.v1.merchant_gateway_pb2 import SubmitResponse
 
 CALL_SECONDS = 60
+CONNECT_SECONDS = 10
 FAILURES_MAX = 1_000
 """Failed calls after which a client gives up: then it is no longer the load that is measured."""
 ANSWERS_KEPT = 8
@@ -125,7 +126,10 @@ class _Callers:
         """Make the calls; return once the last is answered. Raises ``LoadClientError`` or what verifying raises."""
         options = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),)
         with grpc.insecure_channel(self.order.address, options=options) as channel:
-            grpc.channel_ready_future(channel).result(timeout=CALL_SECONDS)
+            try:
+                grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+            except grpc.FutureTimeoutError:
+                raise LoadClientError(f"nothing answers at {self.order.address} any more") from None
             self._method = channel.unary_unary(self.order.method, None, None)
             time.sleep(max(0.0, self.order.start_at_s - time.monotonic()))
             self._calling = self.order.callers

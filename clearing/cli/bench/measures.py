@@ -13,6 +13,7 @@ import psutil
 
 from clearing.cli.bench.gateway_process import GatewayProcess
 from clearing.cli.bench.load import CallsMade, LoadClients
+from clearing.cli.bench.load_client import LoadClientError
 from clearing.cli.bench.processes import cpu_seconds, postgres_cpu_seconds
 from clearing.cli.bench.workload import MERCHANTS, Shape, Stock
 from clearing.cli.console import note
@@ -139,15 +140,24 @@ class Bench:
             missing = math.ceil((transactions - self.acknowledged) / shape.transactions_per_call)
             self.clients.sign(Stock(shape, min(missing, CALLS_PER_ORDER_OF_GROWTH)))
             self.clients.start(self.gateway.address, shape.callers, GROWTH_SECONDS_MAX)
-            self.add_up(self.clients.finish(), shape)
+            self.finish(shape)
             note(f"grown to {self.acknowledged:,} of {transactions:,} transactions")
 
-    def add_up(self, made: CallsMade, shape: Shape) -> None:
-        """Count what was acknowledged and what failed. Raises ``GatewayProcessError`` if the gateway is gone."""
+    def finish(self, shape: Shape) -> CallsMade:
+        """Wait for the clients, and count what was acknowledged and what failed.
+
+        Raises ``GatewayProcessError`` if the gateway is gone, ``LoadClientError`` for the clients' own troubles.
+        """
+        try:
+            made = self.clients.finish()
+        except LoadClientError:
+            self.gateway.require_running()  # then it is the gateway's trouble
+            raise
         self.gateway.require_running()
         self.acknowledged += len(made.answered) * shape.transactions_per_call
         self.failures += made.failures
         self.receipts_verified += made.receipts_verified
+        return made
 
     def _run(self, shape: Shape, seconds: float) -> Measured:
         start_at_s = self.clients.start(self.gateway.address, shape.callers, self.warm_up_seconds + seconds)
@@ -156,8 +166,7 @@ class Bench:
         before = self.cpu_used()
         time.sleep(max(0.0, from_s + seconds - time.monotonic()))
         used = self.cpu_used().minus(before)
-        made = self.clients.finish()
-        self.add_up(made, shape)
+        made = self.finish(shape)
         until_s = max(min(from_s + seconds, made.ran_out_at_s or math.inf), from_s + MOMENT_SECONDS)
         # A batch's calls are answered all at once, so count from answer to answer and not from amid a batch.
         first_s, last_s = made.last_answer_s(from_s), made.last_answer_s(until_s)
