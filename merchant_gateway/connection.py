@@ -1,4 +1,4 @@
-"""A connection to an alliance's gateway: calls that are retried where that is safe, and answers that are checked.
+"""A connection to an alliance's gateway whose answers are checked.
 
 Whoever speaks for a merchant uses ``merchant_gateway.client``; this is what several merchants' systems in one program
 can share.
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
 from clearing.clock import WallClock, system_time
 from clearing.contract.entry import instant_of
@@ -22,17 +19,13 @@ from clearing.log.checkpoint import open_checkpoint
 from clearing.log.note import NoteError, Verifier
 from clearing.model import ClockKind, Instant, MerchantId, Reference, StoreId
 from clearing.receipt import receipt_of
-from clearing.tokens import make_token
 from clearing.v1.audit_pb2 import GetConsistencyProofRequest
-from clearing.v1.audit_pb2_grpc import AuditStub
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2 import GetTransactionRequest, SubmitRequest
-from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub
 from clearing.v1.operations_pb2 import GetAllianceRequest, ListMerchantsRequest
-from clearing.v1.operations_pb2_grpc import OperationsStub
-from merchant_gateway.gateway_error import gateway_error_of
+from merchant_gateway.gateway_channel import GatewayChannel
 from merchant_gateway.receipt_store import ReceiptStore
-from merchant_gateway.retry import RetryPolicy, call_with_retries
+from merchant_gateway.retry import RetryPolicy
 from merchant_gateway.seen_log import SeenLog
 from merchant_gateway.transaction_receipt import (
     ForkedLogError,
@@ -40,23 +33,6 @@ from merchant_gateway.transaction_receipt import (
     TransactionReceipt,
     check_recorded,
     check_submitted,
-)
-
-RequestT = TypeVar("RequestT", bound=Message)
-ResponseT = TypeVar("ResponseT", bound=Message)
-
-_CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    ("grpc.max_send_message_length", 16 * 1024 * 1024),
-    # Only while a call waits, and seldom: a gateway closes connections that ping it more often than it allows.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    # The transport looks for a gateway that came back about as often as calls are sent again.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-    # Which errors are worth a retry is decided here, not by the transport.
-    ("grpc.enable_retries", 0),
 )
 
 
@@ -78,8 +54,8 @@ class Alliance:
     log_size: int
 
 
-class MerchantConnection:
-    """Calls to one gateway. Any thread may use it."""
+class MerchantConnection(GatewayChannel):
+    """A channel to a gateway whose answers are checked against the alliance's key."""
 
     def __init__(
         self,
@@ -91,34 +67,18 @@ class MerchantConnection:
         retry: RetryPolicy | None = None,
         wall_clock: WallClock = system_time,
     ) -> None:
-        """Connect on the first call.
+        """All but these as for ``GatewayChannel``.
 
-        ``address`` is host and port; ``verifier`` is the alliance's public key, got from the alliance, not from the
-        gateway. ``receipts`` keeps what is answered, and remembers the log from one run to the next; without, nothing
-        is kept. Without ``credentials`` the connection is not encrypted: only for a gateway on the same machine.
+        ``verifier`` is the alliance's public key, got from the alliance, not from the gateway. ``receipts`` keeps what
+        is answered, and remembers the log from one run to the next; without, nothing is kept.
         """
-        self._address = address
+        super().__init__(address, verifier.name, credentials=credentials, retry=retry, wall_clock=wall_clock)
         self._verifier = verifier
         self._receipts = receipts
-        self._retry = retry if retry is not None else RetryPolicy()
-        self._wall_clock = wall_clock
         self._log = SeenLog()
         remembered = receipts.newest_checkpoint() if receipts is not None else None
         if remembered is not None:
             self._log.see(open_checkpoint(remembered, verifier), remembered)
-        self._channel = (
-            grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
-            if credentials is None
-            else grpc.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
-        )
-        self.gateway = MerchantGatewayStub(self._channel)
-        self.operations = OperationsStub(self._channel)
-        self._audit = AuditStub(self._channel)
-
-    @property
-    def origin(self) -> str:
-        """The alliance's origin: what presentments must name."""
-        return self._verifier.name
 
     def submit(self, envelopes: Sequence[Envelope]) -> list[list[TransactionReceipt]]:
         """Present signed envelopes, in one call; for each, what its transactions came to, verified and kept.
@@ -159,7 +119,7 @@ class MerchantConnection:
         constitution = answer.constitution
         if constitution.log_verifier != self._verifier.vkey:
             raise WrongAllianceError(
-                f"the gateway at {self._address} is of the alliance {constitution.log_verifier}, and the key given is "
+                f"the gateway at {self.address} is of the alliance {constitution.log_verifier}, and the key given is "
                 f"{self._verifier.vkey}; check the address and the key"
             )
         return Alliance(
@@ -184,7 +144,7 @@ class MerchantConnection:
         """
         proven = self._log.proven
         old_size = proven.checkpoint.size if proven is not None else 1
-        answer = self.call(self._audit.GetConsistencyProof, GetConsistencyProofRequest(old_size=old_size), key)
+        answer = self.call(self.audit.GetConsistencyProof, GetConsistencyProofRequest(old_size=old_size), key)
         try:
             checkpoint = open_checkpoint(answer.checkpoint, self._verifier)
         except NoteError as error:
@@ -197,37 +157,3 @@ class MerchantConnection:
             self._log.prove(checkpoint, answer.checkpoint, list(answer.consistency_path))
         self._log.see(checkpoint, answer.checkpoint)
         return checkpoint.size
-
-    def call(
-        self,
-        method: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
-        request: RequestT,
-        key: PrivateKey | None = None,
-    ) -> ResponseT:
-        """One call, retried with the same bytes; with a token of ``key`` if one is given. Raises ``GatewayError``."""
-
-        def attempt(timeout_seconds: float) -> ResponseT:
-            metadata: tuple[tuple[str, str], ...] = ()
-            if key is not None:
-                # A token for each attempt: it lives a minute, and attempts may go on for longer.
-                metadata = (("authorization", f"Bearer {make_token(key, self.origin, self._wall_clock())}"),)
-            try:
-                return method(request, timeout=timeout_seconds, metadata=metadata)
-            except grpc.RpcError as error:
-                raise gateway_error_of(error, self._address) from None
-
-        return call_with_retries(attempt, self._retry)
-
-    def close(self) -> None:
-        """Close the connection; the receipt store stays open."""
-        self._channel.close()
-
-    def __enter__(self) -> Self:
-        """The connection itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the connection."""
-        self.close()

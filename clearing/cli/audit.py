@@ -51,9 +51,7 @@ def export(
     settings = settings_of(context)
     with GatewayConnection(settings) as connection, progress_bar() as bar:
         task = bar.add_task("Exporting entries", total=None)
-        exporter = LogExporter(
-            connection.channel, settings.address, connection.alliance.verifier, reader(settings, key)
-        )
+        exporter = LogExporter(connection, connection.alliance.verifier, reader(settings, key))
         exported = exporter.export(directory, lambda done, total: bar.update(task, completed=done, total=total))
     if as_json:
         print_json(

@@ -136,7 +136,7 @@ def list_keys(
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
         request = ListKeysRequest(merchant=merchant or "")
-        keys = connection.read(connection.operations.ListKeys, request, reader(settings, key)).keys
+        keys = connection.call(connection.operations.ListKeys, request, reader(settings, key)).keys
     rows = [_row(each) for each in keys]
     if as_json:
         print_json(rows)

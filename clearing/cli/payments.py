@@ -73,7 +73,7 @@ def pay(
 
 def _payments(connection: GatewayConnection, key: PrivateKey, window: str) -> Sequence[Payment]:
     request = GetSettlementRequest(window=window)
-    return connection.read(connection.settlement.GetSettlement, request, key).proposal.payments
+    return connection.call(connection.settlement.GetSettlement, request, key).proposal.payments
 
 
 def _record_all(

@@ -70,7 +70,7 @@ def _statement(
     connection: GatewayConnection, key: PrivateKey, window: str, merchant: str | None, form: StatementFormat.ValueType
 ) -> tuple[str, bytes]:
     request = GetStatementRequest(window=window, merchant=merchant or "", format=form)
-    answer = connection.read(connection.settlement.GetStatement, request, key)
+    answer = connection.call(connection.settlement.GetStatement, request, key)
     return answer.file_name, answer.content
 
 

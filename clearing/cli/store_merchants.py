@@ -20,7 +20,7 @@ class StoreMerchantError(ClearingError):
 
 def listed_merchants(connection: GatewayConnection, key: PrivateKey) -> Sequence[Merchant]:
     """All members, by identifier."""
-    return connection.read(connection.operations.ListMerchants, ListMerchantsRequest(), key).merchants
+    return connection.call(connection.operations.ListMerchants, ListMerchantsRequest(), key).merchants
 
 
 def merchants_of_stores(

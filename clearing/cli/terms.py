@@ -70,7 +70,7 @@ def list_terms(context: typer.Context, key: ReadKeyOption = None, as_json: JsonO
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
         founding = connection.constitution
-        dated = connection.read(connection.operations.ListTerms, ListTermsRequest(), reader(settings, key)).terms
+        dated = connection.call(connection.operations.ListTerms, ListTermsRequest(), reader(settings, key)).terms
     columns = ("merchant", "counterparty", "effective_from", "issuance_price", "redemption_price")
     first = ("", "", "", founding.issuance_price, founding.redemption_price)
     rows = [

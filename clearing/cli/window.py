@@ -201,7 +201,7 @@ def _proposal(connection: GatewayConnection, signing: Signing, window: str) -> t
 
 def _settlement(connection: GatewayConnection, key: PrivateKey, window: str) -> ProposeSettlement:
     """What the window settles to, as the gateway computes it."""
-    return connection.read(connection.settlement.GetSettlement, GetSettlementRequest(window=window), key).proposal
+    return connection.call(connection.settlement.GetSettlement, GetSettlementRequest(window=window), key).proposal
 
 
 def _propose(connection: GatewayConnection, signing: Signing, window: str) -> Decided:

@@ -36,7 +36,7 @@ class StatementDiffersError(ClearingError):
 
 def list_all(connection: GatewayConnection, key: PrivateKey) -> Sequence[Window]:
     """All windows from the founding on, in order."""
-    return connection.read(connection.settlement.ListWindows, ListWindowsRequest(), key).windows
+    return connection.call(connection.settlement.ListWindows, ListWindowsRequest(), key).windows
 
 
 def find_window(connection: GatewayConnection, key: PrivateKey, window: str) -> Window:

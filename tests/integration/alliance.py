@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -41,6 +42,8 @@ from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub
 from clearing.v1.operations_pb2_grpc import OperationsStub
 from clearing.v1.settlement_pb2_grpc import SettlementStub
+from merchant_gateway.gateway_channel import GatewayChannel
+from merchant_gateway.log_export import LogExporter
 
 ORIGIN = "clearing.example/test"
 TIME_ZONE = "Europe/Berlin"
@@ -252,6 +255,11 @@ class Alliance:
         return self.present(merchant, self.transaction(merchant, card, refund=refund, **fields))[0]
 
     # ---- reading ----
+
+    def export(self, folder: Path) -> None:
+        """The log and the proposed statements, as an auditor gets them."""
+        with GatewayChannel(self.gateway.server.address, ORIGIN) as channel:
+            LogExporter(channel, self.log_key.verifier, self.operator).export(folder)
 
     def authorization(self, key: PrivateKey) -> tuple[tuple[str, str], ...]:
         """The metadata of a read by this key's owner."""

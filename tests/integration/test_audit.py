@@ -16,7 +16,6 @@ from clearing.log.folder_writer import write_log_folder
 from clearing.log.merkle import leaf_hash, root
 from clearing.log.note import Signer
 from clearing.v1 import entry_pb2, instruction_pb2, presentment_pb2, settlement_pb2
-from merchant_gateway.log_export import LogExporter
 from settlement.audit import AuditReport, verify_export
 from tests.integration.alliance import ORIGIN, Alliance, founded
 
@@ -54,10 +53,7 @@ def proposal(alliance: Alliance, window: str) -> instruction_pb2.ProposeSettleme
 
 
 def export(alliance: Alliance, folder: Path) -> Path:
-    exporter = LogExporter(
-        alliance.channel, alliance.gateway.server.address, alliance.log_key.verifier, alliance.operator
-    )
-    exporter.export(folder)
+    alliance.export(folder)
     return folder
 
 

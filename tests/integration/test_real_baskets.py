@@ -25,7 +25,6 @@ from merchant_gateway.baskets.submission import submit_baskets
 from merchant_gateway.baskets.summary import BasketSummary
 from merchant_gateway.baskets.waves import BasketRules
 from merchant_gateway.connection import MerchantConnection
-from merchant_gateway.log_export import LogExporter
 from settlement.audit import verify_export
 from tests.integration.alliance import Alliance, founded
 
@@ -148,10 +147,7 @@ def test_nine_months_of_real_baskets_agree_with_plain_sums_to_the_cent(alliance:
             merchant: expected.net[month, merchant] for merchant in MERCHANTS
         }
 
-    exporter = LogExporter(
-        alliance.channel, alliance.gateway.server.address, alliance.log_key.verifier, alliance.operator
-    )
-    exporter.export(tmp_path / "log")
+    alliance.export(tmp_path / "log")
     report = verify_export(tmp_path / "log", alliance.log_key.verifier)
     assert report.windows_proposed == tuple(MONTHS)
     assert report.points_outstanding == summary.points_issued - summary.points_redeemed

@@ -23,7 +23,7 @@ from clearing.model import Outcome
 from clearing.v1.instruction_pb2 import ApproveSettlement, CloseWindow, Instruction, ProposeSettlement
 from clearing.v1.settlement_pb2 import GetSettlementRequest
 
-CLOSING_SECONDS_LEAST: Final = 5.0
+CLOSING_SECONDS_LEAST: Final = 3.0
 """For how long calls are made ready at the least, and twice as long as any measure takes."""
 
 
@@ -88,7 +88,7 @@ def _close(connection: GatewayConnection, staff: Staff) -> tuple[int, int]:
     entries = closed.window_range
     assert entries is not None, "a closed window has a range"
     request = GetSettlementRequest(window=WINDOW)
-    proposal: ProposeSettlement = connection.read(
+    proposal: ProposeSettlement = connection.call(
         connection.settlement.GetSettlement, request, operator.keys[0]
     ).proposal
     require_accepted(operator, Instruction(propose_settlement=proposal), "propose", WINDOW)

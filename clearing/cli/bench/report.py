@@ -1,18 +1,88 @@
-"""The bench's report: one object, printed as JSON for programs and as tables for people."""
+"""The bench's report for programs: everything that was measured and verified, under the keys that they read."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from clearing.cli.bench.closing import ClosedUnderLoad
 from clearing.cli.bench.limits import Limits
-from clearing.cli.bench.measures import Measured
-from clearing.cli.console import print_table, say
+from clearing.cli.bench.measures import Bench, Measured
+from clearing.cli.bench.verification import VERIFIED_BY, Verification
+from clearing.cli.bench.workload import MERCHANTS
 
 JsonObject = dict[str, Any]
 
 
-def speed(measured: Measured, limit_per_second: float | None = None) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything that was measured and verified."""
+
+    limits: Limits
+    unary: Measured
+    signed_singles: Measured
+    signed_batches: Measured
+    two_merchants: Measured
+    grown: Measured | None
+    transactions_when_grown: int
+    closed: ClosedUnderLoad
+    refused_while_closing: int
+    verification: Verification
+    bench: Bench
+
+
+def report_object(results: Results, seconds: float, cards: int, gateway_max_rss_mib: int | None) -> JsonObject:
+    """The keys that programs read; figures rounded to what they are good for."""
+    limits, singles, closed = results.limits, results.signed_singles, results.closed
+    verification, cpu = results.verification, results.signed_singles.cpu_us_per_transaction()
+    grown = results.grown
+    return {
+        "seconds": seconds,
+        "cards": cards,
+        "merchants": MERCHANTS,
+        "limits": _limits(limits),
+        "unary": _speed(results.unary, limits.empty_unary_per_second),
+        "signed_singles": _speed(singles, limits.verify_per_second_per_core),
+        "signed_batches": _speed(results.signed_batches),
+        "two_merchants": {
+            "transactions_per_second": round(results.two_merchants.transactions_per_second),
+            "of_twenty_merchants": _ratio(
+                results.two_merchants.transactions_per_second, singles.transactions_per_second
+            ),
+        },
+        "grown": None
+        if grown is None
+        else {
+            "transactions": results.transactions_when_grown,
+            "transactions_per_second": round(grown.transactions_per_second),
+            "of_fresh": _ratio(grown.transactions_per_second, singles.transactions_per_second),
+        },
+        "close_under_load": {
+            "p99_ms_before": round(closed.p99_ms_before, 2),
+            "p99_ms_during": round(closed.p99_ms_during, 2),
+            "refused": results.refused_while_closing,
+            "seconds": round(closed.closing_seconds, 2),
+            "calls_during": closed.calls_during,
+            "entries": closed.end_index - closed.first_index,
+        },
+        "server_cpu_us_per_transaction": {"gateway": round(cpu.gateway, 1), "postgres": round(cpu.postgres, 1)},
+        "client_cpu_us_per_transaction": round(cpu.clients, 1),
+        "memory": {"gateway_max_rss_mib": gateway_max_rss_mib or 0},
+        "ledger": {
+            "entries": verification.entries,
+            "transactions_acknowledged": results.bench.acknowledged,
+            "transactions_recorded": verification.outcomes.total(),
+            "outcomes": {outcome.name: count for outcome, count in sorted(verification.outcomes.items())},
+            "calls_failed": dict(results.bench.failures),
+            "receipts_verified": results.bench.receipts_verified,
+        },
+        "books_balanced": not verification.complaints,
+        "log_verified": verification.difference is None,
+        "log_verified_by": VERIFIED_BY,
+    }
+
+
+def _speed(measured: Measured, limit_per_second: float | None = None) -> JsonObject:
     """One measure, with its ratio to a limit where it has one."""
     values: JsonObject = {
         "transactions_per_second": round(measured.transactions_per_second),
@@ -20,105 +90,17 @@ def speed(measured: Measured, limit_per_second: float | None = None) -> JsonObje
         "p99_ms": round(measured.latency_ms(0.99), 2),
     }
     if limit_per_second is not None:
-        values["of_limit"] = ratio(measured.transactions_per_second, limit_per_second)
+        values["of_limit"] = _ratio(measured.transactions_per_second, limit_per_second)
     values["callers"] = measured.shape.callers
     values["calls"] = len(measured.latencies_s)
     return values
 
 
-def ratio(value: float, of: float) -> float:
+def _ratio(value: float, of: float) -> float:
     """A ratio to three places."""
     return round(value / of, 3) if of else 0.0
 
 
-def limits_object(limits: Limits) -> JsonObject:
+def _limits(limits: Limits) -> JsonObject:
     """The limits, in whole numbers."""
     return {name: round(value) for name, value in asdict(limits).items()}
-
-
-def print_report(report: JsonObject) -> None:
-    """Tables for people."""
-    machine = report["machine"]
-    say(
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_mib']:,} MiB; {machine['kernel']}, "
-        f"{machine['file_system']}; Python {machine['python']}, PostgreSQL {machine['postgresql']}, "
-        f"fsync {machine['fsync']}; load average before: {machine['load_average_before']}"
-    )
-    print_table(
-        "Limits of this machine",
-        ("limit", "per second"),
-        [
-            ("Ed25519 signatures verified, a core", f"{report['limits']['verify_per_second_per_core']:,}"),
-            ("empty gRPC calls", f"{report['limits']['empty_unary_per_second']:,}"),
-            ("rows copied into PostgreSQL", f"{report['limits']['copy_rows_per_second']:,}"),
-        ],
-        ("per second",),
-    )
-    names = {
-        "unary": "1 envelope of 1 transaction a call",
-        "signed_singles": "100 envelopes of 1 transaction a call",
-        "signed_batches": "2 envelopes of 100 transactions a call",
-    }
-    print_table(
-        f"{report['cards']:,} cards, {report['merchants']} merchants, 80 % earns, 20 % burns; "
-        f"{report['seconds']:g} seconds each",
-        ("measure", "calls of", "callers", "transactions/s", "p50 ms", "p99 ms", "of limit"),
-        [_row(name, calls, report[name]) for name, calls in names.items()],
-        ("callers", "transactions/s", "p50 ms", "p99 ms", "of limit"),
-    )
-    print_table("More", ("measure", "result"), _further_rows(report))
-
-
-def _row(name: str, calls: str, measured: JsonObject) -> tuple[str, ...]:
-    of_limit = measured.get("of_limit")
-    return (
-        name,
-        calls,
-        str(measured["callers"]),
-        f"{measured['transactions_per_second']:,}",
-        f"{measured['p50_ms']:.1f}",
-        f"{measured['p99_ms']:.1f}",
-        "" if of_limit is None else f"{of_limit:.2f}",
-    )
-
-
-def _further_rows(report: JsonObject) -> list[tuple[str, str]]:
-    two, grown, closing = report["two_merchants"], report["grown"], report["close_under_load"]
-    cpu, ledger = report["server_cpu_us_per_transaction"], report["ledger"]
-    refused = {name: count for name, count in ledger["outcomes"].items() if name != "ACCEPTED"}
-    return [
-        (
-            "two merchants instead of twenty",
-            f"{two['transactions_per_second']:,} transactions/s, {two['of_twenty_merchants']:.2f} of twenty",
-        ),
-        (
-            "grown ledger",
-            f"{grown['transactions_per_second']:,} transactions/s after {grown['transactions']:,}, "
-            f"{grown['of_fresh']:.2f} of fresh"
-            if grown is not None
-            else "not measured; it takes minutes: clearing bench --grown",
-        ),
-        (
-            "a month closing under load",
-            (
-                f"p99 {closing['p99_ms_before']:.1f} ms before, {closing['p99_ms_during']:.1f} ms during its "
-                f"{closing['seconds']:.1f} s; {closing['refused']} refused; {closing['entries']:,} entries closed"
-            ),
-        ),
-        (
-            "CPU of the servers a transaction (signed_singles)",
-            f"gateway {cpu['gateway']:.0f} µs, PostgreSQL {cpu['postgres']:.0f} µs",
-        ),
-        ("CPU of the load clients a transaction (signed_singles)", f"{report['client_cpu_us_per_transaction']:.0f} µs"),
-        ("memory of the gateway at most", f"{report['memory']['gateway_max_rss_mib']:,} MiB"),
-        (
-            "ledger",
-            (
-                f"{ledger['entries']:,} entries; {ledger['transactions_acknowledged']:,} transactions acknowledged, "
-                f"{ledger['transactions_recorded']:,} recorded; refused: {refused or 'none'}; "
-                f"failed calls: {ledger['calls_failed'] or 'none'}"
-            ),
-        ),
-        ("books", "balance" if report["books_balanced"] else "DO NOT BALANCE"),
-        ("log", f"{'verified' if report['log_verified'] else 'NOT VERIFIED'}: {report['log_verified_by']}"),
-    ]

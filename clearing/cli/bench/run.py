@@ -6,7 +6,6 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -14,16 +13,17 @@ from typing import Annotated, Final
 import sqlalchemy
 import typer
 
-from clearing.cli.bench.closing import ClosedUnderLoad, close_under_load
+from clearing.cli.bench.closing import close_under_load
 from clearing.cli.bench.gateway_process import GatewayProcess
-from clearing.cli.bench.limits import Limits, measure_limits
+from clearing.cli.bench.limits import measure_limits
 from clearing.cli.bench.load import LoadClients
-from clearing.cli.bench.measures import Bench, Measured, joined
+from clearing.cli.bench.measures import Bench, joined
 from clearing.cli.bench.processes import describe_machine, postgres_main_process
-from clearing.cli.bench.report import JsonObject, limits_object, print_report, ratio, speed
+from clearing.cli.bench.report import Results, report_object
 from clearing.cli.bench.setup import admit, found_bench, fund_cards
-from clearing.cli.bench.verification import VERIFIED_BY, Verification, refused_since, verify
-from clearing.cli.bench.workload import CARDS, MERCHANTS, SIGNED_BATCHES, SIGNED_SINGLES, UNARY
+from clearing.cli.bench.tables import print_report
+from clearing.cli.bench.verification import Verification, refused_since, verify
+from clearing.cli.bench.workload import CARDS, SIGNED_BATCHES, SIGNED_SINGLES, UNARY
 from clearing.cli.connection import GatewayConnection
 from clearing.cli.console import note, print_json
 from clearing.cli.database import migrated_database
@@ -42,26 +42,9 @@ class BenchFailedError(ClearingError):
     """The figures are worth nothing: what was measured was not done right."""
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """Everything that was measured and verified."""
-
-    limits: Limits
-    unary: Measured
-    signed_singles: Measured
-    signed_batches: Measured
-    two_merchants: Measured
-    grown: Measured | None
-    transactions_when_grown: int
-    closed: ClosedUnderLoad
-    refused_while_closing: int
-    verification: Verification
-    bench: Bench
-
-
 def bench(
     seconds: Annotated[
-        float, typer.Option(min=0.5, max=600, metavar="N", help="Seconds of load for each measure, after a warm-up.")
+        float, typer.Option(min=0.2, max=600, metavar="N", help="Seconds of load for each measure, after a warm-up.")
     ] = 5.0,
     as_json: JsonOption = False,
     grown: Annotated[
@@ -110,12 +93,12 @@ def bench(
         settings = settings.model_copy(update={"address": gateway.address})
         results = _measure(settings, engine, gateway, seconds, cards, grown_transactions if grown else None)
         gateway.stop()
-    report = _report(results, seconds, cards, gateway.max_rss_mib) | {"machine": machine}
+    report = report_object(results, seconds, cards, gateway.max_rss_mib) | {"machine": machine}
     if as_json:
         print_json(report)
     else:
         print_report(report)
-    _require_right(results.verification, results.bench)
+    require_right(results.verification, results.bench.acknowledged)
 
 
 def _measure(
@@ -164,68 +147,15 @@ def _measure(
     )
 
 
-def _report(results: Results, seconds: float, cards: int, gateway_max_rss_mib: int | None) -> JsonObject:
-    """The keys that programs read; figures rounded to what they are good for."""
-    limits, singles, closed = results.limits, results.signed_singles, results.closed
-    verification, cpu = results.verification, results.signed_singles.cpu_us_per_transaction()
-    grown = results.grown
-    return {
-        "seconds": seconds,
-        "cards": cards,
-        "merchants": MERCHANTS,
-        "limits": limits_object(limits),
-        "unary": speed(results.unary, limits.empty_unary_per_second),
-        "signed_singles": speed(singles, limits.verify_per_second_per_core),
-        "signed_batches": speed(results.signed_batches),
-        "two_merchants": {
-            "transactions_per_second": round(results.two_merchants.transactions_per_second),
-            "of_twenty_merchants": ratio(
-                results.two_merchants.transactions_per_second, singles.transactions_per_second
-            ),
-        },
-        "grown": None
-        if grown is None
-        else {
-            "transactions": results.transactions_when_grown,
-            "transactions_per_second": round(grown.transactions_per_second),
-            "of_fresh": ratio(grown.transactions_per_second, singles.transactions_per_second),
-        },
-        "close_under_load": {
-            "p99_ms_before": round(closed.p99_ms_before, 2),
-            "p99_ms_during": round(closed.p99_ms_during, 2),
-            "refused": results.refused_while_closing,
-            "seconds": round(closed.closing_seconds, 2),
-            "calls_during": closed.calls_during,
-            "entries": closed.end_index - closed.first_index,
-        },
-        "server_cpu_us_per_transaction": {"gateway": round(cpu.gateway, 1), "postgres": round(cpu.postgres, 1)},
-        "client_cpu_us_per_transaction": round(cpu.clients, 1),
-        "memory": {"gateway_max_rss_mib": gateway_max_rss_mib or 0},
-        "ledger": {
-            "entries": verification.entries,
-            "transactions_acknowledged": results.bench.acknowledged,
-            "transactions_recorded": verification.outcomes.total(),
-            "outcomes": {outcome.name: count for outcome, count in sorted(verification.outcomes.items())},
-            "calls_failed": dict(results.bench.failures),
-            "receipts_verified": results.bench.receipts_verified,
-        },
-        "books_balanced": not verification.complaints,
-        "log_verified": verification.difference is None,
-        "log_verified_by": VERIFIED_BY,
-    }
-
-
-def _require_right(verification: Verification, bench: Bench) -> None:
+def require_right(verification: Verification, acknowledged: int) -> None:
     """Raise ``BenchFailedError`` if anything that was measured was not done right."""
     if verification.complaints:
         raise BenchFailedError("the books do not balance:\n" + "\n".join(verification.complaints))
     if verification.difference is not None:
         raise BenchFailedError(f"the log does not verify: {verification.difference}")
     recorded = verification.outcomes.total()
-    if recorded < bench.acknowledged:
-        raise BenchFailedError(
-            f"{bench.acknowledged:,} transactions were acknowledged, and only {recorded:,} are recorded"
-        )
+    if recorded < acknowledged:
+        raise BenchFailedError(f"{acknowledged:,} transactions were acknowledged, and only {recorded:,} are recorded")
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _verify_log(connection: GatewayConnection, staff: Staff, folder: Path) -> No
     verifier = connection.alliance.verifier
     with progress_bar() as bar:
         task = bar.add_task("Exporting entries", total=None)
-        exporter = LogExporter(connection.channel, connection.settings.address, verifier, staff.auditor)
+        exporter = LogExporter(connection, verifier, staff.auditor)
         exporter.export(folder, lambda done, total: bar.update(task, completed=done, total=total))
         task = bar.add_task("Verifying entries", total=None)
         verify_export(folder, verifier, lambda done, total: bar.update(task, completed=done, total=total))

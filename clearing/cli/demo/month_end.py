@@ -35,7 +35,7 @@ def settle_month(connection: GatewayConnection, demo: Demo, window: WindowId, st
     say(f"Window {window} is entries {entries.first_index:,} to {entries.end_index - 1:,} of the log.")
 
     request = GetSettlementRequest(window=window)
-    proposal = connection.read(connection.settlement.GetSettlement, request, operator.keys[0]).proposal
+    proposal = connection.call(connection.settlement.GetSettlement, request, operator.keys[0]).proposal
     _require_accepted(operator.instruct(Instruction(propose_settlement=proposal), "propose", window))
     approval = ApproveSettlement(proposal=proposal)
     _require_accepted(finance.instruct(Instruction(approve_settlement=approval), "approve", window))

@@ -113,7 +113,7 @@ def _audit(connection: GatewayConnection, demo_alliance: Demo, output_directory:
     log, verifier = output_directory / "log", connection.alliance.verifier
     with progress_bar() as bar:
         task = bar.add_task("Exporting entries", total=None)
-        exporter = LogExporter(connection.channel, connection.settings.address, verifier, demo_alliance.auditor_key)
+        exporter = LogExporter(connection, verifier, demo_alliance.auditor_key)
         exporter.export(log, lambda done, total: bar.update(task, completed=done, total=total))
     (output_directory / "log-verifier.txt").write_text(verifier.vkey + "\n", encoding="utf-8")
     say(f"$ clearing audit verify {log} --key {output_directory}/log-verifier.txt", "dim")
