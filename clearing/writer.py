@@ -1,4 +1,4 @@
-"""The one writer of a log: steps 4 to 8 of a transaction's way.
+"""The one writer of a log: steps 5 to 9 of a transaction's way.
 
 Many threads hand in authenticated messages and wait. The writer's thread takes what has gathered, decides it as one
 batch, commits it in one database transaction and hands out receipts. Only this thread changes ``_state``; other threads
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import sqlalchemy
 import structlog
@@ -24,6 +22,7 @@ from clearing.errors import ClearingError, ErrorReason, Rejection
 from clearing.log.note import Signer
 from clearing.log_state import read_log_state
 from clearing.model import EntryIndex
+from clearing.pool import Call, Pool, Reply
 from clearing.receipt import Receipt
 from clearing.rules.directory import Directory
 from clearing.rules.presentment import AlreadyDecided
@@ -37,26 +36,11 @@ from clearing.stored_log import stored_receipts
 
 logger = structlog.get_logger()
 
-POOL_TRANSACTIONS_MAX = 20_000
-"""Transactions that may wait: about a second or two of work, so that a till hears "later" rather than nothing."""
-BATCH_TRANSACTIONS_MAX = 2_000
-"""Transactions after which a batch takes no further call, so that nobody waits for a long one."""
 LOCK_CHECK_SECONDS = LEASE_SECONDS / 4
 """How often the writer's lock is asked after: the database takes it from a writer that is silent for its lease."""
 
 DATABASE_UNAVAILABLE_TEXT = "the gateway cannot reach its database now; send again after the delay in RetryInfo"
 """What callers are told; what the database said is in the gateway's log, since it names hosts and paths."""
-
-Reply = Receipt | Rejection
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """Messages that came together and are answered together."""
-
-    messages: Sequence[SignedMessage]
-    transactions: int
-    replies: Future[list[Reply]] = field(default_factory=Future)
 
 
 class WrongLogKeyError(ClearingError):
@@ -75,11 +59,7 @@ class Writer:
         self._engine = engine
         self._signer = signer
         self._wall_clock = wall_clock
-        self._pool: deque[_Call] = deque()
-        self._pool_transactions = 0
-        self._pool_changed = threading.Condition()
-        self._turned_away: Rejection | None = None
-        """Once set, why no further call is taken."""
+        self._pool = Pool()
         self._lock: WriterLock = hold_writer_lock(engine)
         self._lock_seen_s = time.monotonic()
         """When the lock was last known to be held, by the monotonic clock."""
@@ -107,45 +87,30 @@ class Writer:
     @property
     def is_writing(self) -> bool:
         """Whether calls are taken: not closing, not fenced."""
-        return self._turned_away is None
+        return self._pool.is_open
 
     @property
     def transactions_waiting(self) -> int:
         """Transactions in the pool; those of the batch being decided are not in it any more."""
-        return self._pool_transactions
+        return self._pool.transactions_waiting
 
     def submit(self, messages: Sequence[SignedMessage]) -> Future[list[Reply]]:
         """Put messages to the pool (step 4); the future gives one reply each, in order, once they are durable.
 
         Raises ``Rejection`` with POOL_FULL, SHUTTING_DOWN or FENCED; then none of them was taken.
         """
-        call = _Call(messages, sum(map(_weight, messages)))
-        with self._pool_changed:
-            if self._turned_away is not None:
-                raise _copy(self._turned_away)
-            if self._pool and self._pool_transactions + call.transactions > POOL_TRANSACTIONS_MAX:
-                raise Rejection(
-                    ErrorReason.POOL_FULL,
-                    f"{self._pool_transactions:,} transactions wait already; send again after the delay in RetryInfo",
-                )
-            self._pool.append(call)
-            self._pool_transactions += call.transactions
-            self._pool_changed.notify()
-        return call.replies
+        return self._pool.put(messages).replies
 
     def close(self) -> None:
         """Take no further call, finish those taken, give the log back."""
-        with self._pool_changed:
-            if self._turned_away is None:
-                self._turned_away = Rejection(ErrorReason.SHUTTING_DOWN, "the gateway is stopping; send again")
-            self._pool_changed.notify()
+        self._pool.close(Rejection(ErrorReason.SHUTTING_DOWN, "the gateway is stopping; send again"))
         self._thread.join()
         self._lock.release()
 
     # ---- the writer's thread ----
 
     def _run(self) -> None:
-        while (calls := self._next_calls()) is not None:
+        while (calls := self._pool.take_batch(LOCK_CHECK_SECONDS)) is not None:
             try:
                 self._keep_lock()
                 if calls:
@@ -153,7 +118,8 @@ class Writer:
             except DatabaseUnavailableError as error:
                 logger.warning("database_unavailable", error=str(error), calls=len(calls))
                 self._state_in_doubt = True
-                _turn_away(calls, Rejection(ErrorReason.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE_TEXT))
+                for call in calls:
+                    call.turn_away(Rejection(ErrorReason.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE_TEXT))
             except ClearingError as error:
                 # Fenced, or the log is not what it should be: whatever it is, this writer must not go on.
                 self._stop_writing(error, calls)
@@ -161,23 +127,7 @@ class Writer:
                 logger.exception("writer_failed")
                 self._stop_writing(error, calls)
 
-    def _next_calls(self) -> list[_Call] | None:
-        """The calls of the next batch; none when it is time to ask after the lock; None once closed and all done."""
-        with self._pool_changed:
-            if not self._pool and self._turned_away is None:
-                self._pool_changed.wait(LOCK_CHECK_SECONDS)
-            if not self._pool and self._turned_away is not None:
-                return None
-            calls: list[_Call] = []
-            transactions = 0
-            while self._pool and transactions < BATCH_TRANSACTIONS_MAX:
-                call = self._pool.popleft()
-                calls.append(call)
-                transactions += call.transactions
-            self._pool_transactions -= transactions
-            return calls
-
-    def _answer(self, calls: list[_Call]) -> None:
+    def _answer(self, calls: list[Call]) -> None:
         """Decide and commit the calls as one batch, and answer each.
 
         Should deciding them fail in a way it never may, each call is tried alone, so that one bad message does not hold
@@ -199,7 +149,7 @@ class Writer:
             logger.exception("batch_failed", calls=len(calls))
             self._state_in_doubt = True
             if len(calls) == 1:
-                _turn_away(calls, Rejection(ErrorReason.INTERNAL, "the writer failed; the gateway's log says more"))
+                calls[0].turn_away(Rejection(ErrorReason.INTERNAL, "the writer failed; the gateway's log says more"))
                 return
             for call in calls:
                 self._answer([call])
@@ -293,7 +243,7 @@ class Writer:
         self._state = self._read_state()
         self._state_in_doubt = False
 
-    def _stop_writing(self, error: Exception, calls: list[_Call]) -> None:
+    def _stop_writing(self, error: Exception, calls: list[Call]) -> None:
         logger.error("writer_stopped", error=str(error))
         if isinstance(error, FencedError | WriterLockHeldError):
             rejection = Rejection(
@@ -301,24 +251,6 @@ class Writer:
             )
         else:
             rejection = Rejection(ErrorReason.INTERNAL, "the gateway has stopped writing; its log says why")
-        with self._pool_changed:
-            self._turned_away = rejection
-            calls = [*calls, *self._pool]
-            self._pool.clear()
-            self._pool_transactions = 0
-        _turn_away(calls, rejection)
-
-
-def _weight(message: SignedMessage) -> int:
-    return len(message.presentment.transactions) if isinstance(message, SignedPresentment) else 1
-
-
-def _turn_away(calls: Sequence[_Call], rejection: Rejection) -> None:
-    for call in calls:
-        if not call.replies.done():
-            call.replies.set_exception(_copy(rejection))
-
-
-def _copy(rejection: Rejection) -> Rejection:
-    """Its like for one caller: an exception that is raised over and over keeps the frames of every time."""
-    return Rejection(rejection.reason, rejection.message, field=rejection.field)
+        self._pool.empty(rejection)
+        for call in calls:
+            call.turn_away(rejection)
