@@ -41,24 +41,37 @@ class ErrorReason(IntEnum):
     DATABASE_UNAVAILABLE = 27
     SHUTTING_DOWN = 28
     INTERNAL = 29
+    CERTIFICATE_MISMATCH = 30
+    CALL_RATE_LIMIT = 31
+    TRANSACTION_RATE_LIMIT = 32
 
 
 class Rejection(ClearingError):
     """A message or call that never reached a decision: nothing was recorded."""
 
     def __init__(
-        self, reason: ErrorReason, message: str, *, field: str | None = None, envelope_index: int | None = None
+        self,
+        reason: ErrorReason,
+        message: str,
+        *,
+        field: str | None = None,
+        envelope_index: int | None = None,
+        retry_delay_ms: int | None = None,
     ) -> None:
         """``field`` is the path of the offending field in the payload, such as ``transactions[3].card_token``.
 
-        ``envelope_index`` is the envelope's place in a call that carries several.
+        ``envelope_index`` is the envelope's place in a call that carries several. ``retry_delay_ms`` is how long to
+        wait before sending the same again, where that is known.
         """
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.field = field
         self.envelope_index = envelope_index
+        self.retry_delay_ms = retry_delay_ms
 
     def of_envelope(self, index: int) -> Rejection:
         """The same, of the envelope at this place in the call."""
-        return Rejection(self.reason, self.message, field=self.field, envelope_index=index)
+        return Rejection(
+            self.reason, self.message, field=self.field, envelope_index=index, retry_delay_ms=self.retry_delay_ms
+        )

@@ -63,6 +63,9 @@ STATUS_CODES: dict[ErrorReason, Code] = {
     ErrorReason.DATABASE_UNAVAILABLE: Code.UNAVAILABLE,
     ErrorReason.SHUTTING_DOWN: Code.UNAVAILABLE,
     ErrorReason.INTERNAL: Code.INTERNAL,
+    ErrorReason.CERTIFICATE_MISMATCH: Code.PERMISSION_DENIED,
+    ErrorReason.CALL_RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
+    ErrorReason.TRANSACTION_RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
 }
 """The gRPC code of every reason."""
 

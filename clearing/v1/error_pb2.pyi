@@ -86,6 +86,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The gateway is stopping: send again. UNAVAILABLE."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 29
     """The gateway failed in a way it should not; its log says more. INTERNAL."""
+    ERROR_REASON_CERTIFICATE_MISMATCH: _ErrorReason.ValueType  # 30
+    """The connection's client certificate is not that of the merchant whose key signed. PERMISSION_DENIED."""
+    ERROR_REASON_CALL_RATE_LIMIT: _ErrorReason.ValueType  # 31
+    """The merchant makes more calls a second than it may: send again after the delay in RetryInfo. RESOURCE_EXHAUSTED."""
+    ERROR_REASON_TRANSACTION_RATE_LIMIT: _ErrorReason.ValueType  # 32
+    """The merchant presents more transactions a second than it may: send again after the delay in RetryInfo.
+    RESOURCE_EXHAUSTED.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was not answered with a decision: ErrorInfo.reason of a gRPC error, without the prefix. Sending the same
@@ -156,4 +164,12 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 28
 """The gateway is stopping: send again. UNAVAILABLE."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 29
 """The gateway failed in a way it should not; its log says more. INTERNAL."""
+ERROR_REASON_CERTIFICATE_MISMATCH: ErrorReason.ValueType  # 30
+"""The connection's client certificate is not that of the merchant whose key signed. PERMISSION_DENIED."""
+ERROR_REASON_CALL_RATE_LIMIT: ErrorReason.ValueType  # 31
+"""The merchant makes more calls a second than it may: send again after the delay in RetryInfo. RESOURCE_EXHAUSTED."""
+ERROR_REASON_TRANSACTION_RATE_LIMIT: ErrorReason.ValueType  # 32
+"""The merchant presents more transactions a second than it may: send again after the delay in RetryInfo.
+RESOURCE_EXHAUSTED.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
