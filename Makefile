@@ -8,7 +8,7 @@ SERVICE_FILES = $(shell grep -l '^service ' $(PROTO_FILES))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check lint types proto proto-check lint-proto bench clean
+.PHONY: help install demo test fuzz check lint types proto proto-check lint-proto bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: $(INSTALLED) ## Three months of an alliance, from signed transactions to a
 
 test: $(INSTALLED) ## Run all tests, on a real PostgreSQL and real gRPC
 	$(BIN)/pytest
+
+fuzz: $(INSTALLED) ## A million mutated and random calls at the gateway's handlers; a share of it is in make test
+	$(BIN)/python -m tests.fuzz
 
 check: lint types proto-check lint-proto test ## Everything that must hold before a change is merged
 

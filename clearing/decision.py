@@ -7,12 +7,14 @@ from typing import assert_never
 
 from clearing.authentication import SignedInstruction, SignedMessage, SignedPresentment
 from clearing.contract.entry import encode_instruction_entry, encode_presentment_entry
-from clearing.model import EntryIndex, Instant
-from clearing.rules.authority import authorise_instruction, authorise_presentment
+from clearing.model import EntryIndex, Instant, Outcome, TransactionResult
+from clearing.rules.authority import authorise_instruction, authorise_presentment, require_not_from_future
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import InstructionDecision, decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.presentment import AlreadyDecided, decide_presentment
+
+_LEDGER = "ledger's time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class DecidedEntry:
     changes: LedgerChanges
     recorded_instruction: RecordedInstruction | None = None
     """Of an instruction under a reference that was not used before."""
+    results: tuple[TransactionResult, ...] = ()
+    """Of a presentment, one for each transaction."""
+    instruction_outcome: Outcome | None = None
 
 
 def decide_message(
@@ -39,15 +44,23 @@ def decide_message(
     """
     match message:
         case SignedPresentment(envelope, presentment, signers):
+            require_not_from_future(presentment.presented_at, accepted_at, _LEDGER, "presented_at")
             authorise_presentment(directory, presentment, signers, accepted_at)
             decided = decide_presentment(directory, ledger, presentment, accepted_at, index)
             if isinstance(decided, AlreadyDecided):
                 return decided
             leaf = encode_presentment_entry(envelope, accepted_at, decided.results)
             return DecidedEntry(
-                index, accepted_at, leaf, message, directory.with_entry(index, accepted_at), decided.changes
+                index,
+                accepted_at,
+                leaf,
+                message,
+                directory.with_entry(index, accepted_at),
+                decided.changes,
+                results=decided.results,
             )
         case SignedInstruction(_, instruction, signers):
+            require_not_from_future(instruction.issued_at, accepted_at, _LEDGER, "issued_at")
             authorise_instruction(directory, instruction, signers, accepted_at)
             outcome = decide_instruction(directory, ledger, instruction, accepted_at, index)
             if isinstance(outcome, AlreadyDecided):
@@ -58,7 +71,8 @@ def decide_message(
 
 
 def decide_founding_message(message: SignedInstruction, accepted_at: Instant) -> DecidedEntry:
-    """Decide the log's first entry."""
+    """Decide the log's first entry. Raises ``Rejection`` with CLOCK_SKEW."""
+    require_not_from_future(message.instruction.issued_at, accepted_at, _LEDGER, "issued_at")
     decision = decide_founding(message.instruction, accepted_at)
     return _instruction_entry(message, decision, accepted_at, EntryIndex(0), is_new=True)
 
@@ -74,6 +88,7 @@ def _instruction_entry(
         decision.directory.with_entry(index, accepted_at),
         decision.changes,
         RecordedInstruction(index, message.instruction.content_digest) if is_new else None,
+        instruction_outcome=decision.result.outcome,
     )
 
 

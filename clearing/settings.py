@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clearing.errors import ClearingError
@@ -16,6 +17,15 @@ PREFIX: Final = "CLEARING_"
 
 class SettingsError(ClearingError):
     """A setting cannot be used as it is; the text names it, and never shows what may be a secret."""
+
+
+class LogLevel(StrEnum):
+    """From which level on lines of the log are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class Settings(BaseSettings):
@@ -33,6 +43,29 @@ class Settings(BaseSettings):
     """The private key file that signs instructions and the tokens of reads. None: the one in the home folder."""
     passphrase: SecretStr | None = None
     """Opens encrypted key files, and encrypts those that are made. None: they are not encrypted."""
+    tls_certificate: Path | None = None
+    """The gateway's certificate, with its chain, in PEM. None: plain text."""
+    tls_key: Path | None = None
+    """The private key of the gateway's certificate."""
+    tls_client_ca: Path | None = None
+    """Who signs clients' certificates: with it each client must show one, and it must name who signs."""
+    tls_ca: Path | None = None
+    """Who signed the gateway's certificate, for the commands that connect to it. None: plain text."""
+    tls_client_certificate: Path | None = None
+    """The certificate that those commands show."""
+    tls_client_key: Path | None = None
+    """The private key of that certificate."""
+    insecure_plaintext: bool = False
+    """Whether plain text may leave the machine: only where something else encrypts."""
+    merchant_calls_per_second: int = Field(default=5_000, ge=1, le=1_000_000)
+    """How many calls a merchant may make; in bursts, those of two seconds at once."""
+    merchant_transactions_per_second: int = Field(default=50_000, ge=1, le=1_000_000)
+    """How many transactions a merchant may present; in bursts, those of two seconds at once."""
+
+    log_level: LogLevel = LogLevel.INFO
+    """From which level on the gateway logs."""
+    metrics_address: str | None = None
+    """Host and port of loopback at which the gateway shows its metrics by HTTP. None: nowhere."""
 
     @field_validator("home")
     @classmethod

@@ -17,10 +17,12 @@ import structlog
 
 from clearing.authentication import SignedMessage, SignedPresentment
 from clearing.batch import Answer, DecidedBatch, LogState, decide_batch
+from clearing.batch_report import BatchReport
 from clearing.clock import WallClock, system_time
 from clearing.errors import ClearingError, ErrorReason, Rejection
 from clearing.log.note import Signer
 from clearing.log_state import read_log_state
+from clearing.metrics import NO_METRICS, Metrics, Stage, StageTimer, WriterGauges
 from clearing.model import EntryIndex
 from clearing.pool import Call, Pool, Reply
 from clearing.receipt import Receipt
@@ -39,6 +41,9 @@ logger = structlog.get_logger()
 LOCK_CHECK_SECONDS = LEASE_SECONDS / 4
 """How often the writer's lock is asked after: the database takes it from a writer that is silent for its lease."""
 
+UNAVAILABLE_SECONDS_MAX = 5.0
+"""How long the database may be out of reach before callers are sent elsewhere; a restart takes a second or two."""
+
 DATABASE_UNAVAILABLE_TEXT = "the gateway cannot reach its database now; send again after the delay in RetryInfo"
 """What callers are told; what the database said is in the gateway's log, since it names hosts and paths."""
 
@@ -50,8 +55,14 @@ class WrongLogKeyError(ClearingError):
 class Writer:
     """Orders, decides, records and commits. A database's log has one; a second is refused or, failing that, fenced."""
 
-    def __init__(self, engine: sqlalchemy.Engine, signer: Signer, wall_clock: WallClock = system_time) -> None:
-        """Take the log up; ``signer`` signs its checkpoints.
+    def __init__(
+        self,
+        engine: sqlalchemy.Engine,
+        signer: Signer,
+        wall_clock: WallClock = system_time,
+        metrics: Metrics = NO_METRICS,
+    ) -> None:
+        """Take the log up; ``signer`` signs its checkpoints, ``metrics`` is told of every batch.
 
         Raises ``WriterLockHeldError`` if another writer has the log, ``WrongLogKeyError``, ``LogDamagedError`` and
         ``DatabaseUnavailableError``. ``close`` gives the log back.
@@ -69,6 +80,10 @@ class Writer:
             self._lock.release()
             raise
         self._state_in_doubt = False
+        self._unavailable_since_s: float | None = None
+        """Since when the database has been out of reach, by the monotonic clock; None while it is in reach."""
+        self._report = BatchReport(metrics)
+        metrics.watch_writer(WriterGauges(lambda: self.transactions_waiting, lambda: self.log_entries, self.is_able))
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -88,6 +103,17 @@ class Writer:
     def is_writing(self) -> bool:
         """Whether calls are taken: not closing, not fenced."""
         return self._pool.is_open
+
+    def is_able(self) -> bool:
+        """Whether it is of use to send calls here: they are taken, and the database is not out of reach for long."""
+        since = self._unavailable_since_s
+        return self.is_writing and (since is None or time.monotonic() - since < UNAVAILABLE_SECONDS_MAX)
+
+    @property
+    def log_entries(self) -> int:
+        """Entries in the log as of the newest commit."""
+        head = self._state.head
+        return head.size if head is not None else 0
 
     @property
     def transactions_waiting(self) -> int:
@@ -115,7 +141,9 @@ class Writer:
                 self._keep_lock()
                 if calls:
                     self._answer(calls)
+                self._unavailable_since_s = None
             except DatabaseUnavailableError as error:
+                self._unavailable_since_s = self._unavailable_since_s or time.monotonic()
                 logger.warning("database_unavailable", error=str(error), calls=len(calls))
                 self._state_in_doubt = True
                 for call in calls:
@@ -162,6 +190,7 @@ class Writer:
     def _commit(self, messages: list[SignedMessage]) -> list[Reply]:
         if self._state_in_doubt:
             self._take_up_again()
+        timer = StageTimer()
         with translated_errors(), self._engine.begin() as connection:
             # 5 load
             ledger = load_ledger(
@@ -169,13 +198,18 @@ class Writer:
                 presentments=[each.presentment for each in messages if isinstance(each, SignedPresentment)],
                 instructions=[each.instruction for each in messages if not isinstance(each, SignedPresentment)],
             )
+            timer.ended(Stage.LOAD)
             # 6 decide
             batch = decide_batch(self._state, ledger, messages, self._wall_clock(), self._signer)
+            timer.ended(Stage.DECIDE)
             # 7 record
             if batch.record is not None:
                 record_batch(connection, batch.record)
+            timer.ended(Stage.RECORD)
         # 8 commit: done by leaving the block
+        timer.ended(Stage.COMMIT)
         self._state = batch.state
+        self._report.committed(batch, timer.seconds)
         # 9 receipt
         return self._replies(batch)
 

@@ -15,23 +15,33 @@ from clearing.authentication import (
 from clearing.caller import Caller
 from clearing.clock import WallClock, next_accepted_at
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import MICROSECONDS_PER_SECOND, Instant
-from clearing.rules.authority import authorise_instruction, authorise_presentment, require_valid_key
-from clearing.rules.calendar import moment_of
+from clearing.model import Instant
+from clearing.rules.authority import (
+    authorise_instruction,
+    authorise_presentment,
+    require_not_from_future,
+    require_valid_key,
+)
 from clearing.rules.directory import Directory
 from clearing.tokens import read_token
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.writer import Writer
-
-CLOCK_TOLERANCE_MINUTES = 5
+from merchant_gateway.certificates import Certificates
+from merchant_gateway.limits import RateLimiter
 
 
 class Authenticator:
     """Knows the alliance's keys through the writer's newest directory."""
 
-    def __init__(self, writer: Writer, wall_clock: WallClock) -> None:
+    def __init__(
+        self, writer: Writer, wall_clock: WallClock, *, certificates: Certificates, limiter: RateLimiter
+    ) -> None:
         self._writer = writer
         self._wall_clock = wall_clock
+        self.certificates = certificates
+        """Whose connections they are."""
+        self.limiter = limiter
+        """What is left of each merchant's share."""
 
     def presentment(self, envelope: Envelope) -> SignedPresentment:
         """The presentment in an envelope whose signers may present it now. Raises ``Rejection``."""
@@ -92,12 +102,6 @@ class Authenticator:
     def _require_not_from_future(self, message_time: Instant, field: str) -> Instant:
         """The wall clock's time; ``Rejection`` with CLOCK_SKEW if the message's lies well after it."""
         wall_time = self._wall_clock()
-        if message_time > wall_time + CLOCK_TOLERANCE_MINUTES * 60 * MICROSECONDS_PER_SECOND:
-            # Under the presented clock such a message would drag the ledger's time along, past months still to come.
-            raise Rejection(
-                ErrorReason.CLOCK_SKEW,
-                f"{field} is {moment_of(message_time)}, more than {CLOCK_TOLERANCE_MINUTES} minutes after the "
-                f"gateway's clock at {moment_of(wall_time)}; set the sender's clock",
-                field=field,
-            )
+        # Under the presented clock such a message would drag the ledger's time along, past months still to come.
+        require_not_from_future(message_time, wall_time, "gateway's clock", field)
         return wall_time

@@ -26,12 +26,12 @@ from clearing.contract.presentment import PAYLOAD_TYPE
 from clearing.envelope import sign_envelope
 from clearing.keys import PrivateKey
 from clearing.log.note import Verifier
-from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Points, Reference, StoreId
+from clearing.model import CardToken, EntryIndex, Instant, KeyId, MerchantId, Outcome, Points, Reference, StoreId
 from clearing.rules.calendar import instant_of as instant_of_moment
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2 import GetCardRequest, ListTransactionsRequest, RecordedTransaction
 from clearing.v1.presentment_pb2 import Presentment, Transaction
-from merchant_gateway.connection import MerchantConnection
+from merchant_gateway.connection import Alliance, MerchantConnection
 from merchant_gateway.receipt_store import ReceiptStore
 from merchant_gateway.retry import RetryPolicy
 from merchant_gateway.transaction_receipt import TransactionReceipt
@@ -114,15 +114,23 @@ class MerchantClient:
         *,
         receipts: ReceiptStore | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        insecure_plaintext: bool = False,
         retry: RetryPolicy | None = None,
         wall_clock: WallClock = system_time,
     ) -> None:
         """Connect on the first call; all but ``merchant`` and its ``key`` as for ``MerchantConnection``."""
-        self._merchant = merchant
+        self.merchant = merchant
+        self.verifier = verifier
         self._key = key
         self._wall_clock = wall_clock
         self._connection = MerchantConnection(
-            address, verifier, receipts=receipts, credentials=credentials, retry=retry, wall_clock=wall_clock
+            address,
+            verifier,
+            receipts=receipts,
+            credentials=credentials,
+            insecure_plaintext=insecure_plaintext,
+            retry=retry,
+            wall_clock=wall_clock,
         )
 
     def submit(
@@ -158,15 +166,32 @@ class MerchantClient:
         """The signed envelope of a presentment, for ``submit_signed``."""
         at = self._wall_clock() if presented_at is None else instant_of_moment(presented_at)
         return sign_presentment(
-            self._connection.origin, self._merchant, self._key, transactions, presented_at=at, atomic=atomic
+            self._connection.origin, self.merchant, self._key, transactions, presented_at=at, atomic=atomic
         )
 
-    def submit_signed(self, envelopes: Sequence[Envelope]) -> list[list[TransactionReceipt]]:
-        """Present envelopes that were signed before: how a queue sends what waited, byte for byte."""
-        return self._connection.submit(envelopes)
+    def submit_signed(
+        self, envelopes: Sequence[Envelope], *, attempt_seconds: float | None = None
+    ) -> list[list[TransactionReceipt]]:
+        """Present envelopes that were signed before: how a queue sends what waited, byte for byte.
+
+        ``attempt_seconds``: one attempt of at most so long, instead of the retry policy.
+        """
+        return self._connection.submit(envelopes, attempt_seconds=attempt_seconds)
+
+    def alliance(self, *, attempt_seconds: float | None = None) -> Alliance:
+        """The alliance, as its log says. Raises ``WrongAllianceError`` if the gateway is another's.
+
+        ``attempt_seconds`` as for ``submit_signed``.
+        """
+        return self._connection.alliance(attempt_seconds=attempt_seconds)
+
+    @property
+    def key_id(self) -> KeyId:
+        """Of the key that signs."""
+        return self._key.key_id
 
     def card(self, card: CardToken) -> CardBalance:
-        """The balance of a card that this merchant was presented with."""
+        """The balance of a card that this merchant has presented a transaction of; NOT_FOUND for others."""
         answer = self._connection.call(self._connection.gateway.GetCard, GetCardRequest(card_token=card), self._key)
         return CardBalance(
             CardToken(answer.card_token),
@@ -180,7 +205,7 @@ class MerchantClient:
 
     def transaction(self, reference: str) -> TransactionReceipt:
         """The transaction of this reference, verified. Raises ``GatewayError`` with NOT_FOUND if there is none."""
-        return self._connection.transaction(self._key, self._merchant, Reference(reference))
+        return self._connection.transaction(self._key, self.merchant, Reference(reference))
 
     def transactions(self, window: str = "") -> Iterator[ListedTransaction]:
         """This merchant's transactions in the log's order: all, or those of a window (``YYYY-MM``)."""

@@ -19,7 +19,7 @@ from clearing.log.checkpoint import open_checkpoint
 from clearing.log.note import NoteError, Verifier
 from clearing.model import ClockKind, Instant, MerchantId, Reference, StoreId
 from clearing.receipt import receipt_of
-from clearing.v1.audit_pb2 import GetConsistencyProofRequest
+from clearing.v1.audit_pb2 import GetCheckpointRequest, GetConsistencyProofRequest
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2 import GetTransactionRequest, SubmitRequest
 from clearing.v1.operations_pb2 import GetAllianceRequest, ListMerchantsRequest
@@ -64,6 +64,7 @@ class MerchantConnection(GatewayChannel):
         *,
         receipts: ReceiptStore | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        insecure_plaintext: bool = False,
         retry: RetryPolicy | None = None,
         wall_clock: WallClock = system_time,
     ) -> None:
@@ -72,7 +73,14 @@ class MerchantConnection(GatewayChannel):
         ``verifier`` is the alliance's public key, got from the alliance, not from the gateway. ``receipts`` keeps what
         is answered, and remembers the log from one run to the next; without, nothing is kept.
         """
-        super().__init__(address, verifier.name, credentials=credentials, retry=retry, wall_clock=wall_clock)
+        super().__init__(
+            address,
+            verifier.name,
+            credentials=credentials,
+            insecure_plaintext=insecure_plaintext,
+            retry=retry,
+            wall_clock=wall_clock,
+        )
         self._verifier = verifier
         self._receipts = receipts
         self._log = SeenLog()
@@ -80,15 +88,22 @@ class MerchantConnection(GatewayChannel):
         if remembered is not None:
             self._log.see(open_checkpoint(remembered, verifier), remembered)
 
-    def submit(self, envelopes: Sequence[Envelope]) -> list[list[TransactionReceipt]]:
+    def submit(
+        self, envelopes: Sequence[Envelope], *, attempt_seconds: float | None = None
+    ) -> list[list[TransactionReceipt]]:
         """Present signed envelopes, in one call; for each, what its transactions came to, verified and kept.
 
         Safe to call again with the same envelopes, also in another run: what was decided before is answered as it was.
+        ``attempt_seconds``: one attempt of at most so long, for callers who themselves know when to send again.
         Raises ``GatewayError`` if the gateway turned the call away or stayed out of reach (then ask again), and
         ``ReceiptError`` if its answer proves nothing.
         """
         newest_before = self._log.newest
-        answer = self.call(self.gateway.Submit, SubmitRequest(envelopes=envelopes))
+        request = SubmitRequest(envelopes=envelopes)
+        if attempt_seconds is None:
+            answer = self.call(self.gateway.Submit, request)
+        else:
+            answer = self.call_once(self.gateway.Submit, request, None, attempt_seconds)
         if len(answer.receipts) != len(envelopes):
             raise ReceiptError(f"the gateway gave {len(answer.receipts)} receipts for {len(envelopes)} envelopes")
         checked = [
@@ -113,9 +128,16 @@ class MerchantConnection(GatewayChannel):
             self._receipts.keep([(checkpoint, checked)])
         return checked
 
-    def alliance(self) -> Alliance:
-        """The alliance's constitution, as far as merchants need it. Raises ``WrongAllianceError``."""
-        answer = self.call(self.operations.GetAlliance, GetAllianceRequest())
+    def alliance(self, *, attempt_seconds: float | None = None) -> Alliance:
+        """The alliance's constitution, as far as merchants need it. Raises ``WrongAllianceError``.
+
+        ``attempt_seconds`` as for ``submit``.
+        """
+        request = GetAllianceRequest()
+        if attempt_seconds is None:
+            answer = self.call(self.operations.GetAlliance, request)
+        else:
+            answer = self.call_once(self.operations.GetAlliance, request, None, attempt_seconds)
         constitution = answer.constitution
         if constitution.log_verifier != self._verifier.vkey:
             raise WrongAllianceError(
@@ -143,17 +165,17 @@ class MerchantConnection(GatewayChannel):
         With a receipt store that reaches back to the runs before. Raises ``ForkedLogError`` where the proof fails.
         """
         proven = self._log.proven
-        old_size = proven.checkpoint.size if proven is not None else 1
-        answer = self.call(self.audit.GetConsistencyProof, GetConsistencyProofRequest(old_size=old_size), key)
+        note = self.call(self.audit.GetCheckpoint, GetCheckpointRequest(), key).checkpoint
         try:
-            checkpoint = open_checkpoint(answer.checkpoint, self._verifier)
+            checkpoint = open_checkpoint(note, self._verifier)
         except NoteError as error:
             raise ReceiptError(f"the newest checkpoint does not hold: {error}") from error
         if proven is not None:
-            if checkpoint.size < old_size:
-                raise ForkedLogError(
-                    f"the log shrank from {old_size:,} to {checkpoint.size:,} entries", proven.note, answer.checkpoint
-                )
-            self._log.prove(checkpoint, answer.checkpoint, list(answer.consistency_path))
-        self._log.see(checkpoint, answer.checkpoint)
+            old_size, new_size = proven.checkpoint.size, checkpoint.size
+            if new_size < old_size:  # then there is no proof to ask for
+                raise ForkedLogError(f"the log shrank from {old_size:,} to {new_size:,} entries", proven.note, note)
+            request = GetConsistencyProofRequest(old_size=old_size, new_size=new_size)
+            answer = self.call(self.audit.GetConsistencyProof, request, key)
+            self._log.prove(checkpoint, note, list(answer.consistency_path))
+        self._log.see(checkpoint, note)
         return checkpoint.size

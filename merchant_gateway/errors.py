@@ -6,6 +6,7 @@ A status carries ``google.rpc.ErrorInfo`` (reason, domain, metadata), ``BadReque
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from grpc_status import rpc_status
 from clearing.errors import ClearingError, ErrorReason, Rejection
 from clearing.store.database_errors import DatabaseUnavailableError
 from clearing.writer import DATABASE_UNAVAILABLE_TEXT
+from merchant_gateway.call_report import CallReport, new_call_id
 
 logger = structlog.get_logger()
 
@@ -29,6 +31,7 @@ DOMAIN = "clearing"
 """``ErrorInfo.domain`` of every error of ours."""
 
 RETRY_DELAY_MS = 250
+"""Where the rejection does not know how long to wait."""
 
 TEXT_BYTES_MAX = 1_000
 """A status travels in trailers, and gRPC refuses trailers above 8 KiB; an error's text may quote what was sent."""
@@ -72,12 +75,14 @@ STATUS_CODES: dict[ErrorReason, Code] = {
 _WORTH_RETRYING = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
 
 
-def status_of(rejection: Rejection) -> Status:
-    """The rejection as ``google.rpc.Status`` with its details."""
+def status_of(rejection: Rejection, call_id: str = "") -> Status:
+    """The rejection as ``google.rpc.Status`` with its details, and the id of its call in the gateway's log."""
     code = STATUS_CODES[rejection.reason]
     info = ErrorInfo(reason=rejection.reason.name, domain=DOMAIN)
     if rejection.envelope_index is not None:
         info.metadata["envelope_index"] = str(rejection.envelope_index)
+    if call_id:
+        info.metadata["call_id"] = call_id
     text = _shortened(rejection.message)
     status = Status(code=int(code), message=text)
     status.details.append(_packed(info))
@@ -85,7 +90,8 @@ def status_of(rejection: Rejection) -> Status:
         violation = BadRequest.FieldViolation(field=rejection.field, description=text)
         status.details.append(_packed(BadRequest(field_violations=[violation])))
     if code in _WORTH_RETRYING:
-        delay = Duration(nanos=RETRY_DELAY_MS * 1_000_000)
+        delay = Duration()
+        delay.FromMilliseconds(rejection.retry_delay_ms if rejection.retry_delay_ms is not None else RETRY_DELAY_MS)
         status.details.append(_packed(RetryInfo(retry_delay=delay)))
     return status
 
@@ -129,8 +135,11 @@ class ErrorInterceptor(_ServerInterceptor):
     """Turns whatever a service raises into a status, so that no exception text of ours or a library's leaks.
 
     It also reads the request, because grpcio answers bytes that are none with INTERNAL, as if the gateway were at
-    fault.
+    fault; and it reports how each call ended.
     """
+
+    def __init__(self, report: CallReport | None = None) -> None:
+        self._report = report if report is not None else CallReport()
 
     def intercept_service(
         self,
@@ -144,12 +153,12 @@ class ErrorInterceptor(_ServerInterceptor):
             return handler
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
-                _guarded_stream(handler.unary_stream, method, handler.request_deserializer),
+                _guarded_stream(handler.unary_stream, method, handler.request_deserializer, self._report),
                 response_serializer=handler.response_serializer,
             )
         assert handler.unary_unary is not None, "no method of ours takes a stream"
         return grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary, method, handler.request_deserializer),
+            _guarded(handler.unary_unary, method, handler.request_deserializer, self._report),
             response_serializer=handler.response_serializer,
         )
 
@@ -167,26 +176,45 @@ def _read(request: bytes, deserialiser: Deserialiser) -> Any:
         ) from None
 
 
-def _guarded(method: Callable[..., Any], name: str, deserialiser: Deserialiser) -> Callable[..., Any]:
+def _guarded(
+    method: Callable[..., Any], name: str, deserialiser: Deserialiser, report: CallReport
+) -> Callable[..., Any]:
     def call(request: bytes, context: grpc.ServicerContext) -> Any:
+        started = time.perf_counter()
         try:
-            return method(_read(request, deserialiser), context)
+            answer = method(_read(request, deserialiser), context)
         except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
-            rejection = rejection_of(error, name)
-        context.abort_with_status(rpc_status.to_status(status_of(rejection)))
+            status = _failed(error, name, started, report, lambda: _read(request, deserialiser))
+        else:
+            report.answered(name, time.perf_counter() - started)
+            return answer
+        context.abort_with_status(rpc_status.to_status(status))
 
     return call
 
 
 def _guarded_stream(
-    method: Callable[..., Iterator[Any]], name: str, deserialiser: Deserialiser
+    method: Callable[..., Iterator[Any]], name: str, deserialiser: Deserialiser, report: CallReport
 ) -> Callable[..., Iterator[Any]]:
     def call(request: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
+        started = time.perf_counter()
         try:
             yield from method(_read(request, deserialiser), context)
-            return
         except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
-            rejection = rejection_of(error, name)
-        context.abort_with_status(rpc_status.to_status(status_of(rejection)))
+            status = _failed(error, name, started, report, lambda: _read(request, deserialiser))
+        else:
+            report.answered(name, time.perf_counter() - started)
+            return
+        context.abort_with_status(rpc_status.to_status(status))
 
     return call
+
+
+def _failed(error: Exception, name: str, started: float, report: CallReport, request: Callable[[], Any]) -> Status:
+    """The status that the caller gets, under an id by which the operator finds it in the log."""
+    call_id = new_call_id()
+    with structlog.contextvars.bound_contextvars(call_id=call_id):
+        rejection = rejection_of(error, name)
+        code = STATUS_CODES[rejection.reason]
+        report.turned_away(name, rejection, Code.Name(code), time.perf_counter() - started, request)
+    return status_of(rejection, call_id)

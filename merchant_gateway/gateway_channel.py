@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from clearing.addresses import require_plain_text_stays_here
 from clearing.clock import WallClock, system_time
 from clearing.keys import PrivateKey
 from clearing.tokens import make_token
@@ -47,13 +48,18 @@ class GatewayChannel:
         origin: str,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        insecure_plaintext: bool = False,
         retry: RetryPolicy | None = None,
         wall_clock: WallClock = system_time,
     ) -> None:
         """``address`` is host and port; ``origin`` is the alliance's, which tokens are made for.
 
-        Without ``credentials`` the connection is not encrypted: only for a gateway on the same machine.
+        Without ``credentials`` (see ``merchant_gateway.tls``) the connection is not encrypted: only for a gateway on
+        the same machine. Raises ``PlainTextRefusedError`` for another, unless ``insecure_plaintext`` allows it, and
+        ``AddressError`` if it is no address.
         """
+        if credentials is None and not insecure_plaintext:
+            require_plain_text_stays_here(address)
         self.address = address
         self.origin = origin
         self._retry = retry if retry is not None else RetryPolicy()

@@ -16,7 +16,7 @@ from clearing.v1 import operations_pb2 as contract
 from clearing.v1.operations_pb2_grpc import OperationsServicer
 from clearing.writer import Writer
 from merchant_gateway.authentication import Authenticator
-from merchant_gateway.calls import caller_of
+from merchant_gateway.calls import caller_of, instruction_of
 
 
 class Operations(OperationsServicer):
@@ -26,10 +26,12 @@ class Operations(OperationsServicer):
         self._writer = writer
         self._engine = engine
         self._authenticator = authenticator
+        self._constitution: instruction_pb2.CreateAlliance | None = None
+        """The log's first entry says it, and never changes."""
 
     def Instruct(self, request: contract.InstructRequest, context: grpc.ServicerContext) -> contract.InstructResponse:
         """Authenticate on this thread, wait for the writer, answer with the receipt."""
-        message = self._authenticator.instruction(request.envelope)
+        message = instruction_of(request.envelope, context, self._authenticator)
         (reply,) = self._writer.submit([message]).result()
         if isinstance(reply, Rejection):
             raise reply
@@ -42,12 +44,15 @@ class Operations(OperationsServicer):
         directory = self._authenticator.directory()
         head = self._writer.head
         assert head is not None, "an alliance has a log"
-        with translated_errors(), self._engine.connect() as connection:
-            founding = decode_entry(stored_leaf(connection, EntryIndex(0)))
-        instruction = instruction_pb2.Instruction.FromString(founding.envelope.payload)
+        if self._constitution is None:
+            # Once: whoever is nobody may ask this as often as they like, and must not keep the database busy.
+            with translated_errors(), self._engine.connect() as connection:
+                founding = decode_entry(stored_leaf(connection, EntryIndex(0)))
+            instruction = instruction_pb2.Instruction.FromString(founding.envelope.payload)
+            self._constitution = instruction.create_alliance
         return contract.GetAllianceResponse(
             origin=directory.origin,
-            constitution=instruction.create_alliance,
+            constitution=self._constitution,
             accepted_at=timestamp_of(head.accepted_at),
             window=directory.window_at(self._authenticator.ledger_time()),
             log_size=head.size,

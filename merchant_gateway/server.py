@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from clearing.addresses import require_plain_text_stays_here, split_address
 from clearing.errors import ClearingError
+from merchant_gateway.call_report import CallReport
 from merchant_gateway.errors import ErrorInterceptor
+from merchant_gateway.health import Health
 
 THREADS = 128
 """A thread waits for the writer during each Submit, so there are more than the cores could use."""
@@ -32,17 +34,31 @@ class ListenError(ClearingError):
 class GatewayServer:
     """A server of the clearing house's services that can be started and stopped."""
 
-    def __init__(self, address: str, services: Sequence[AddService], *, reflect: bool = False) -> None:
+    def __init__(
+        self,
+        address: str,
+        services: Sequence[AddService],
+        *,
+        credentials: grpc.ServerCredentials | None = None,
+        insecure_plaintext: bool = False,
+        reflect: bool = False,
+        is_able: Callable[[], bool] = lambda: True,
+        report: CallReport | None = None,
+    ) -> None:
         """Listen on ``address``, host and port; port 0 takes a free one.
 
-        Raises ``ListenError`` if the port is in use, the address is not this machine's, or it is not loopback: traffic
-        is not encrypted, so it must not leave the machine.
+        Without ``credentials`` traffic is not encrypted, so it must not leave the machine: ``PlainTextRefusedError``
+        unless the address is loopback or ``insecure_plaintext`` allows it. Raises ``ListenError`` if the port is in
+        use or the address is not this machine's, ``AddressError`` if it is none.
+
+        Health says while serving what ``is_able`` says; ``report`` is told how each call ended.
         """
         host, port = split_address(address)
-        _require_loopback(host)
+        if credentials is None and not insecure_plaintext:
+            require_plain_text_stays_here(address)
         self._server = grpc.server(
             ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="call"),
-            interceptors=[ErrorInterceptor()],
+            interceptors=[ErrorInterceptor(report)],
             options=(
                 # Two servers on one port would each get some of the calls.
                 ("grpc.so_reuseport", 0),
@@ -52,12 +68,16 @@ class GatewayServer:
         )
         for add_service in services:
             add_service(self._server)
-        self._health = health.HealthServicer()
+        self._health = Health(SERVICES, is_able)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflect:
             reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         try:
-            self.port = self._server.add_insecure_port(f"{host}:{port}")
+            self.port = (
+                self._server.add_insecure_port(f"{host}:{port}")
+                if credentials is None
+                else self._server.add_secure_port(f"{host}:{port}", credentials)
+            )
         except RuntimeError:
             raise ListenError(
                 f"cannot listen on {address}: the port is in use, or the address is not this machine's; stop the other "
@@ -68,30 +88,11 @@ class GatewayServer:
     def start(self) -> None:
         """Serve."""
         self._server.start()
-        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._health.start()
 
     def stop(self) -> None:
         """Say so by health first, take no new call, let calls under way finish."""
-        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._server.stop(STOP_GRACE_SECONDS).wait()
-
-    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
-        for service in ("", *SERVICES):
-            self._health.set(service, status)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of ``host:port``. Raises ``ListenError`` if it is not of that form."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
-        raise ListenError(f"{address!r} is no address; write host and port, such as 127.0.0.1:7070")
-    return host, int(port)
-
-
-def _require_loopback(host: str) -> None:
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise ListenError(f"{host} is not loopback, and the gateway does not encrypt: listen on 127.0.0.1 or [::1]")
+        self._health.stop()
+        stopped = self._server.stop(STOP_GRACE_SECONDS)
+        self._health.end_watches()
+        stopped.wait()

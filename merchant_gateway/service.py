@@ -18,6 +18,7 @@ from clearing.store.database import snapshot
 from clearing.store.ledger_reads import (
     ListedTransaction,
     TransactionPlace,
+    has_presented,
     list_transactions,
     read_card,
     read_transaction,
@@ -27,7 +28,7 @@ from clearing.v1 import merchant_gateway_pb2 as contract
 from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayServicer
 from clearing.writer import Writer
 from merchant_gateway.authentication import Authenticator
-from merchant_gateway.calls import caller_of
+from merchant_gateway.calls import PresentmentCall, caller_of
 
 ENVELOPES_MAX = 500
 CALL_BYTES_MAX = 2 * 1024 * 1024
@@ -56,12 +57,14 @@ class MerchantGateway(MerchantGatewayServicer):
                 f"a call takes 1 to {ENVELOPES_MAX} envelopes of together at most {CALL_BYTES_MAX:,} bytes; split it",
                 field="envelopes",
             )
+        call = PresentmentCall(context, self._authenticator)
         messages: list[SignedMessage] = []
         for index, envelope in enumerate(request.envelopes):
             try:
-                messages.append(self._authenticator.presentment(envelope))
+                messages.append(call.presentment(envelope))
             except Rejection as rejection:
                 raise rejection.of_envelope(index) from None
+        call.count()
         replies = self._writer.submit(messages).result()
         response = contract.SubmitResponse()
         for index, reply in enumerate(replies):
@@ -78,14 +81,20 @@ class MerchantGateway(MerchantGatewayServicer):
         return response
 
     def GetCard(self, request: contract.GetCardRequest, context: grpc.ServicerContext) -> contract.GetCardResponse:
-        """The balance of a card, for whoever holds its token."""
-        caller_of(context, self._authenticator)
+        """The balance of a card; a merchant sees only those that it has presented transactions of."""
+        caller = caller_of(context, self._authenticator)
         token = bounds.card_token(request.card_token, "card_token")
         directory = self._authenticator.directory()
         with snapshot(self._engine) as connection:
             card = read_card(connection, token)
-        if card is None:
-            raise Rejection(ErrorReason.NOT_FOUND, "no such card has been opened", field="card_token")
+            is_seen = caller.merchant is None or has_presented(connection, caller.merchant, token)
+        if card is None or not is_seen:
+            # One text for both: whether others know the card is nothing to this merchant.
+            raise Rejection(
+                ErrorReason.NOT_FOUND,
+                "no such card has been opened, or you have not presented it: a transaction comes before the balance",
+                field="card_token",
+            )
         today = directory.local_date(self._authenticator.ledger_time())
         points_by_expiry: dict[str, int] = {}
         for lot, held in card.spendable_lots(today):

@@ -23,7 +23,7 @@ from clearing.errors import ClearingError
 from clearing.log.checkpoint import Checkpoint
 from clearing.log.folder import read_log_folder
 from clearing.log.note import Verifier
-from clearing.model import EntryIndex, KeyId, Outcome, ProposeSettlement, WindowId
+from clearing.model import ApproveSettlement, EntryIndex, KeyId, Outcome, ProposeSettlement, WindowId
 from clearing.replay import Replay
 from clearing.rules.directory import Directory
 from clearing.rules.invariants import violations
@@ -59,6 +59,8 @@ class AuditReport:
     """Those whose settlement was computed again."""
     statement_digests: int
     statement_files: int
+    replaced_proposals: tuple[str, ...]
+    """What was wrong with proposals that were corrected before anybody approved them."""
     to_review: dict[KeyId, list[EntryIndex]]
     """Entries signed by keys that somebody else may have had at the time."""
 
@@ -72,14 +74,19 @@ def verify_export(directory: Path, verifier: Verifier, progress: Progress | None
     folder = read_log_folder(directory, verifier)  # 1
     replay = Replay()
     digests = 0
+    false_proposals: dict[WindowId, str] = {}
+    """By window: what is wrong with the proposal that stands."""
+    replaced: list[str] = []
     for leaf in folder.entries():  # 2
         decided = replay.step(leaf)  # 3
         if isinstance(decided.message, SignedInstruction):
             if decided.index == 0:
                 _check_founding(decided, verifier)
-            digests += _check_proposal(replay, decided)  # 4
+            digests += _check_settlement(replay, decided, false_proposals, replaced)  # 4
         if progress is not None:
             progress(replay.size, folder.checkpoint.size)
+    for difference in false_proposals.values():
+        raise AuditDifference(difference)
     _check_invariants(replay)  # 5
     assert replay.directory is not None, "a checkpoint's tree has entries"
     files = _check_statement_files(directory / STATEMENTS_FOLDER, replay.directory)  # 6
@@ -95,6 +102,7 @@ def verify_export(directory: Path, verifier: Verifier, progress: Progress | None
         windows_proposed=tuple(window for window, state in closed.items() if state.proposal is not None),
         statement_digests=digests,
         statement_files=files,
+        replaced_proposals=tuple(replaced),
         to_review=replay.entries_since_compromise(),
     )
 
@@ -107,13 +115,33 @@ def _check_founding(founding: DecidedEntry, verifier: Verifier) -> None:
         )
 
 
-def _check_proposal(replay: Replay, decided: DecidedEntry) -> int:
-    """Settle the proposed window again and compare; how many digests were compared."""
+def _check_settlement(
+    replay: Replay, decided: DecidedEntry, false_proposals: dict[WindowId, str], replaced: list[str]
+) -> int:
+    """Settle a proposed window again and compare; how many digests were compared.
+
+    A false proposal that a later one replaces has settled nothing: it is reported. One that is approved, or that stands
+    at the end, is a difference; else whoever may propose could spoil every later audit.
+    """
     assert isinstance(decided.message, SignedInstruction)
-    proposed = decided.message.instruction.action
+    action = decided.message.instruction.action
     result = decode_entry(decided.leaf).instruction_result
-    if not isinstance(proposed, ProposeSettlement) or result is None or result.outcome is not Outcome.ACCEPTED:
+    if result is None or result.outcome is not Outcome.ACCEPTED:
         return 0
+    if isinstance(action, ApproveSettlement) and action.proposal.window in false_proposals:
+        raise AuditDifference(false_proposals[action.proposal.window])
+    if not isinstance(action, ProposeSettlement):
+        return 0
+    if action.window in false_proposals:
+        replaced.append(false_proposals.pop(action.window))
+    try:
+        return _compare_proposal(replay, decided, action)
+    except AuditDifference as difference:
+        false_proposals[action.window] = str(difference)
+        return 0
+
+
+def _compare_proposal(replay: Replay, decided: DecidedEntry, proposed: ProposeSettlement) -> int:
     window = proposed.window
     end_index = decided.directory.closed_windows[window].range.end_index
     settled = settle(

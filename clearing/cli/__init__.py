@@ -53,12 +53,16 @@ def _settings(
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="The gateway (CLEARING_ADDRESS; 127.0.0.1:7070).")
     ] = None,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Connect with TLS; who signed the gateway's certificate (CLEARING_TLS_CA)."),
+    ] = None,
     print_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     configure_logs()
-    context.obj = load_settings(home=home, address=address)
+    context.obj = load_settings(home=home, address=address, tls_ca=tls_ca)
 
 
 def main() -> None:

@@ -9,14 +9,19 @@ import sqlalchemy
 
 from clearing.clock import WallClock, system_time
 from clearing.log.note import Signer
+from clearing.metrics import NO_METRICS, Metrics
 from clearing.v1.audit_pb2_grpc import add_AuditServicer_to_server
 from clearing.v1.merchant_gateway_pb2_grpc import add_MerchantGatewayServicer_to_server
 from clearing.v1.operations_pb2_grpc import add_OperationsServicer_to_server
 from clearing.v1.settlement_pb2_grpc import add_SettlementServicer_to_server
 from clearing.writer import Writer
+from merchant_gateway.access import Access
 from merchant_gateway.audit import Audit
 from merchant_gateway.authentication import Authenticator
+from merchant_gateway.call_report import CallReport
 from merchant_gateway.calls import caller_of
+from merchant_gateway.certificates import Certificates
+from merchant_gateway.limits import RateLimiter
 from merchant_gateway.operations import Operations
 from merchant_gateway.server import GatewayServer
 from merchant_gateway.service import MerchantGateway
@@ -34,13 +39,21 @@ class Gateway:
         *,
         wall_clock: WallClock = system_time,
         reflect: bool = False,
+        access: Access | None = None,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         """Take up the log in the database, which is migrated, and listen; ``start`` serves.
 
-        Raises what ``Writer`` and ``GatewayServer`` raise.
+        Without ``access`` it is for loopback only. Raises what ``Writer`` and ``GatewayServer`` raise.
         """
-        self.writer = Writer(engine, log_signer, wall_clock)
-        authenticator = Authenticator(self.writer, wall_clock)
+        access = access if access is not None else Access()
+        self.writer = Writer(engine, log_signer, wall_clock, metrics)
+        authenticator = Authenticator(
+            self.writer,
+            wall_clock,
+            certificates=Certificates(required=access.client_certificates),
+            limiter=RateLimiter(access.limits),
+        )
         settlement = SettlementService(self.writer, engine, lambda context: caller_of(context, authenticator))
         try:
             self.server = GatewayServer(
@@ -55,7 +68,11 @@ class Gateway:
                     lambda server: add_SettlementServicer_to_server(settlement, server),
                     lambda server: add_AuditServicer_to_server(Audit(self.writer, engine, authenticator), server),
                 ),
+                credentials=access.credentials,
+                insecure_plaintext=access.insecure_plaintext,
                 reflect=reflect,
+                is_able=self.writer.is_able,
+                report=CallReport(metrics, lambda: self.writer.directory),
             )
         except BaseException:
             self.writer.close()

@@ -15,7 +15,7 @@ from clearing.cli.options import JsonOption, ReadKeyOption, settings_of
 from clearing.contract.entry import decode_entry
 from clearing.errors import ClearingError
 from clearing.folder_proof import prove_entry, prove_reference
-from clearing.log.note import Verifier, parse_verifier
+from clearing.log.note import NoteError, Verifier, parse_verifier
 from clearing.log.proof import verify_proof
 from clearing.model import Outcome
 from merchant_gateway.log_export import LogExporter
@@ -138,6 +138,8 @@ def verifier_of(key: str) -> Verifier:
         return read_alliance(path).verifier
     try:
         return parse_verifier(path.read_text(encoding="utf-8").strip())
+    except NoteError as error:
+        raise ProofRequestError(f"--key: {path} holds no verifier key: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProofRequestError(f"--key: cannot read {path}: {error}") from None
 
@@ -169,6 +171,8 @@ def print_report(report: AuditReport) -> None:
         ],
         ("count",),
     )
+    for difference in report.replaced_proposals:
+        say(f"Corrected before it was approved: {difference}", "yellow")
     for key_id, indexes in report.to_review.items():
         say(
             f"To review: key {key_id} may have been somebody else's when it signed {len(indexes):,} entries"
@@ -202,5 +206,6 @@ def _as_object(report: AuditReport) -> dict[str, Any]:
         "windows_proposed": list(report.windows_proposed),
         "statement_digests": report.statement_digests,
         "statement_files": report.statement_files,
+        "replaced_proposals": list(report.replaced_proposals),
         "to_review": {key_id: list(indexes) for key_id, indexes in report.to_review.items()},
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 
+from clearing.cli.encryption import channel_credentials_of
 from clearing.cli.home import Alliance, home_of, signing_keys
 from clearing.errors import ClearingError
 from clearing.keys import PrivateKey
@@ -37,7 +38,13 @@ class GatewayConnection(GatewayChannel):
         Raises ``NoGatewayError``, ``WrongAllianceError`` or ``HomeError``.
         """
         self.alliance: Alliance = home_of(settings).alliance()
-        super().__init__(settings.address, self.alliance.origin, retry=RETRIES)
+        super().__init__(
+            settings.address,
+            self.alliance.origin,
+            credentials=channel_credentials_of(settings),
+            insecure_plaintext=settings.insecure_plaintext,
+            retry=RETRIES,
+        )
         self.settings = settings
         try:
             self.answer = self._first_answer()
@@ -60,8 +67,13 @@ class GatewayConnection(GatewayChannel):
         except GatewayError as error:
             if error.code is not grpc.StatusCode.UNAVAILABLE or error.reason is not None:
                 raise
+            how = (
+                "and shows a certificate that CLEARING_TLS_CA signed"
+                if self.settings.tls_ca is not None
+                else "in plain text; one that speaks TLS is reached with --tls-ca"
+            )
             raise NoGatewayError(
-                f"no gateway answers at {self.address}; start it with: clearing gateway, or name another with "
+                f"no gateway answers at {self.address} {how}; start it with: clearing gateway, or name another with "
                 "--address or CLEARING_ADDRESS"
             ) from None
         if answer.origin != self.alliance.origin:

@@ -12,6 +12,7 @@ import typer
 
 from clearing.cli.connection import GatewayConnection
 from clearing.cli.console import note, print_json, print_table, progress_bar
+from clearing.cli.encryption import channel_credentials_of
 from clearing.cli.home import Home, home_of
 from clearing.cli.options import JsonOption, StoresOption, settings_of
 from clearing.errors import ClearingError
@@ -72,7 +73,13 @@ def submit(
         verifier = gateway.alliance.verifier
         with (
             ReceiptStore(receipts, verifier) if receipts is not None else nullcontext() as kept,
-            MerchantConnection(settings.address, verifier, receipts=kept) as connection,
+            MerchantConnection(
+                settings.address,
+                verifier,
+                receipts=kept,
+                credentials=channel_credentials_of(settings),
+                insecure_plaintext=settings.insecure_plaintext,
+            ) as connection,
         ):
             summary = submit_baskets(
                 file,

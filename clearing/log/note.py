@@ -103,15 +103,18 @@ class Signer:
 
 
 def parse_verifier(vkey: str) -> Verifier:
-    """Read a public key from its text `name+8 hex digits+base64`; raises NoteError if it is malformed."""
+    """Read a public key from its text `name+8 hex digits+base64`; raises NoteError if it is malformed.
+
+    What is not a public key is never repeated: it may be a private one, given by mistake.
+    """
     name, _, rest = vkey.partition("+")
     key_id, _, encoded = rest.partition("+")
     try:
         key = decode_base64(encoded)
     except ValueError as error:
-        raise NoteError(f"the key {vkey!r} is not of the form name+hex+base64; copy it whole") from error
+        raise NoteError("the key is not of the form name+hex+base64; copy it whole") from error
     if key[:1] != ED25519:
-        raise NoteError(f"the key {vkey!r} is not an Ed25519 key of the form name+hex+base64; copy it whole")
+        raise NoteError("the key is not an Ed25519 key of the form name+hex+base64; copy it whole")
     verifier = Verifier(name, key[1:])
     if verifier.key_id.hex() != key_id:
         raise NoteError(f"the key {vkey!r} contradicts itself: its ID should be {verifier.key_id.hex()}; copy it again")

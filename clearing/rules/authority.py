@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import (
+    MICROSECONDS_PER_SECOND,
     Action,
     AdmitMerchant,
     ApproveSettlement,
@@ -24,6 +25,9 @@ from clearing.model import (
 )
 from clearing.rules.calendar import moment_of
 from clearing.rules.directory import Directory, Key
+
+CLOCK_TOLERANCE_MINUTES = 5
+"""How far the clock of whoever signs may run ahead of the ledger's."""
 
 _OPERATOR = frozenset({Role.OPERATOR})
 _OPERATOR_OR_FINANCE = frozenset({Role.OPERATOR, Role.FINANCE})
@@ -115,6 +119,20 @@ def authorise_instruction(
         raise Rejection(
             ErrorReason.SECOND_SIGNATURE_REQUIRED,
             f"{action.__name__} takes the signatures of two people in this alliance; have a second one sign too",
+        )
+
+
+def require_not_from_future(message_time: Instant, at: Instant, clock: str, field: str) -> None:
+    """Refuse with CLOCK_SKEW a message that was signed well after ``at``, the time of the named clock.
+
+    An entry cannot be older than the message in it: so whoever keeps the log cannot backdate it either.
+    """
+    if message_time > at + CLOCK_TOLERANCE_MINUTES * 60 * MICROSECONDS_PER_SECOND:
+        raise Rejection(
+            ErrorReason.CLOCK_SKEW,
+            f"{field} is {moment_of(message_time)}, more than {CLOCK_TOLERANCE_MINUTES} minutes after the "
+            f"{clock} at {moment_of(at)}; set the sender's clock",
+            field=field,
         )
 
 

@@ -21,17 +21,31 @@ def register_key(directory: Directory, action: RegisterKey, accepted_at: Instant
 
 
 def revoke_key(directory: Directory, action: RevokeKey, accepted_at: Instant) -> Directory | Outcome:
-    """The directory with the key revoked from now or later. What it signed before stays."""
+    """The directory with the key revoked from now or later. What it signed before stays.
+
+    A revocation to come may be brought forward, and the time of a compromise be learned later: neither ever moves back.
+    """
     key = directory.keys.get(action.key_id)
     if key is None:
         return Outcome.KEY_NOT_REGISTERED
-    if key.revoked_at is not None:
+    revoked_at = _earlier(max(action.effective_at or accepted_at, accepted_at), key.revoked_at)
+    compromised_since = _earlier(action.compromised_since, key.compromised_since)
+    if (revoked_at, compromised_since) == (key.revoked_at, key.compromised_since):
         return Outcome.KEY_ALREADY_REVOKED
-    revoked_at = max(action.effective_at or accepted_at, accepted_at)
-    if key.registration.role is Role.OPERATOR and not _enough_operators_without(directory, key, revoked_at):
+    is_sooner = revoked_at != key.revoked_at
+    assert revoked_at is not None
+    if (
+        is_sooner
+        and key.registration.role is Role.OPERATOR
+        and not _enough_operators_without(directory, key, revoked_at)
+    ):
         return Outcome.LAST_OPERATOR_KEY
-    revoked = replace(key, revoked_at=revoked_at, compromised_since=action.compromised_since)
+    revoked = replace(key, revoked_at=revoked_at, compromised_since=compromised_since)
     return replace(directory, keys={**directory.keys, action.key_id: revoked})
+
+
+def _earlier(one: Instant | None, other: Instant | None) -> Instant | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _enough_operators_without(directory: Directory, revoked: Key, at: Instant) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import Connection, exists, func, select, tuple_
 
 from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Points, Reference, StoreId
 from clearing.rules.card import Card
@@ -50,6 +50,12 @@ def read_card(connection: Connection, token: CardToken) -> Card | None:
     """What a card holds and owes; None if it has not been opened."""
     with driver_cursor(connection) as cursor:
         return load_cards(cursor, [token]).get(token)
+
+
+def has_presented(connection: Connection, merchant: MerchantId, card: CardToken) -> bool:
+    """Whether any transaction of the card, whatever came of it, was the merchant's."""
+    presented = exists().where(transactions.c.card == card, transactions.c.merchant == merchant)
+    return bool(connection.execute(select(presented)).scalar_one())
 
 
 def read_transaction(connection: Connection, merchant: MerchantId, reference: Reference) -> RecordedTransaction | None:

@@ -5,6 +5,7 @@ It is a courtesy, not the safety: what makes a second writer harmless is the swa
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import Final, Self
 
@@ -12,7 +13,7 @@ import psycopg2
 from sqlalchemy import Engine
 
 from clearing.errors import ClearingError
-from clearing.store.database_errors import translated_errors
+from clearing.store.database_errors import is_operational, translated_errors
 
 WRITER_LOCK: Final = 0x636C_6561_7202
 """Key of the advisory lock: "clear" in ASCII, and 2."""
@@ -57,12 +58,20 @@ class WriterLock:
                     (WRITER_LOCK,),
                 )
                 row = cursor.fetchone()
-        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+        except psycopg2.InterfaceError:
+            return False
+        except psycopg2.Error as error:
+            # The driver files a server that dies in mid-statement under no more than DatabaseError.
+            if not is_operational(error):
+                raise
             return False
         return row is not None and row[0] == 1
 
     def release(self) -> None:
-        """Let another process be the writer. A second call does nothing."""
+        """Let another process be the writer, at once. A second call does nothing."""
+        # A session that is only closed keeps its lock until the server has noticed, a moment later.
+        with contextlib.suppress(psycopg2.Error), self._session.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (WRITER_LOCK,))
         self._session.close()
 
 

@@ -73,7 +73,7 @@ class MerchantGatewayServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCard(self, request, context):
-        """The balance of a card that the merchant was presented with.
+        """The balance of a card. A merchant sees only those that it has presented a transaction of, whatever came of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

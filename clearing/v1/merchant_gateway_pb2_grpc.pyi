@@ -41,7 +41,7 @@ class MerchantGatewayStub:
     put to the writer.
     """
     GetCard: _grpc.UnaryUnaryMultiCallable[_merchant_gateway_pb2.GetCardRequest, _merchant_gateway_pb2.GetCardResponse]
-    """The balance of a card that the merchant was presented with."""
+    """The balance of a card. A merchant sees only those that it has presented a transaction of, whatever came of it."""
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_merchant_gateway_pb2.GetTransactionRequest, _merchant_gateway_pb2.GetTransactionResponse]
     """One transaction by its reference, with its receipt."""
     ListTransactions: _grpc.UnaryUnaryMultiCallable[_merchant_gateway_pb2.ListTransactionsRequest, _merchant_gateway_pb2.ListTransactionsResponse]
@@ -60,7 +60,7 @@ class MerchantGatewayAsyncStub(MerchantGatewayStub):
     put to the writer.
     """
     GetCard: _aio.UnaryUnaryMultiCallable[_merchant_gateway_pb2.GetCardRequest, _merchant_gateway_pb2.GetCardResponse]  # type: ignore[assignment]
-    """The balance of a card that the merchant was presented with."""
+    """The balance of a card. A merchant sees only those that it has presented a transaction of, whatever came of it."""
     GetTransaction: _aio.UnaryUnaryMultiCallable[_merchant_gateway_pb2.GetTransactionRequest, _merchant_gateway_pb2.GetTransactionResponse]  # type: ignore[assignment]
     """One transaction by its reference, with its receipt."""
     ListTransactions: _aio.UnaryUnaryMultiCallable[_merchant_gateway_pb2.ListTransactionsRequest, _merchant_gateway_pb2.ListTransactionsResponse]  # type: ignore[assignment]
@@ -88,7 +88,7 @@ class MerchantGatewayServicer(metaclass=_abc_1.ABCMeta):
         request: _merchant_gateway_pb2.GetCardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_merchant_gateway_pb2.GetCardResponse, _abc.Awaitable[_merchant_gateway_pb2.GetCardResponse]]:
-        """The balance of a card that the merchant was presented with."""
+        """The balance of a card. A merchant sees only those that it has presented a transaction of, whatever came of it."""
 
     @_abc_1.abstractmethod
     def GetTransaction(

@@ -215,6 +215,13 @@ def test_secrets_in_the_home_are_readable_by_their_owner_only(founded: Installat
     assert (founded.home / "keys").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_private_key_given_for_the_verifier_key_is_not_shown(founded: Installation) -> None:
+    secret = founded.home / "keys" / "log.pem"
+    told = founded.refused("audit", "verify", founded.home, "--key", secret)
+    assert "holds no verifier key" in told
+    assert not any(line in told for line in secret.read_text().splitlines())
+
+
 def test_a_reader_that_goes_away_is_no_failure(served: Installation) -> None:
     done = subprocess.run(
         ["sh", "-c", '"$0" -m clearing.cli terms list | true', sys.executable],

@@ -11,8 +11,9 @@ from clearing import tokens
 from clearing.contract import bounds
 from clearing.contract.entry import ENTRY_BYTES_MAX
 from clearing.model import POINTS_PER_TRANSACTION_MAX
+from clearing.rules.authority import CLOCK_TOLERANCE_MINUTES
 from clearing.settings import Settings
-from merchant_gateway import authentication, service
+from merchant_gateway import service
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/protocol.md").read_text()
 PATTERNS = [value.pattern for value in vars(bounds).values() if isinstance(value, re.Pattern)]
@@ -36,7 +37,7 @@ def test_every_pattern_stands_in_the_document(pattern: str) -> None:
         f"takes 1 to {service.ENVELOPES_MAX} envelopes",
         f"({service.CALL_BYTES_MAX:,} bytes)",
         f"at most 4 MiB ({service.ANSWER_BYTES_MAX:,} bytes) of receipts",
-        f"at most {authentication.CLOCK_TOLERANCE_MINUTES} minutes after the gateway's clock",
+        f"at most {CLOCK_TOLERANCE_MINUTES} minutes after the gateway's clock",
         f"| `exp` − `iat` | 1 to {tokens.LIFETIME_SECONDS_MAX} seconds.",  # noqa: RUF001 - a minus sign
         f"at most {tokens.CLOCK_TOLERANCE_SECONDS} seconds after the gateway's clock",
         f"at most {tokens.TOKEN_BYTES_MAX:,} characters",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from clearing.receipt import receipt_of, verify_receipt
 from clearing.rules.calendar import instant_of
 from clearing.store.database import open_engine
 from clearing.store.migration import migrate
+from clearing.store.writer_lock import WriterLockHeldError
 from clearing.tokens import make_token
 from clearing.v1 import (
     entry_pb2,
@@ -42,6 +44,7 @@ from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub
 from clearing.v1.operations_pb2_grpc import OperationsStub
 from clearing.v1.settlement_pb2_grpc import SettlementStub
+from merchant_gateway.access import Access
 from merchant_gateway.gateway_channel import GatewayChannel
 from merchant_gateway.log_export import LogExporter
 
@@ -66,10 +69,12 @@ class Alliance:
         *,
         clock: str = "CLOCK_PRESENTED",
         founded_at: str = "2026-01-02 09:00:00",
+        origin: str = ORIGIN,
         **constitution: Any,
     ) -> None:
         self.engine = engine
-        self.log_key = Signer(ORIGIN, PrivateKey.generate().seed)
+        self.origin = origin
+        self.log_key = Signer(origin, PrivateKey.generate().seed)
         self.operator = PrivateKey.generate()
         self.second_operator = PrivateKey.generate()
         self.keys: dict[str, PrivateKey] = {}
@@ -79,11 +84,24 @@ class Alliance:
         self.open()
         self._found(constitution)
 
-    def open(self) -> None:
+    def open(self, access: Access | None = None) -> None:
         """Start a gateway; after ``close``, another one on the same log."""
-        self.gateway = Gateway(self.engine, self.log_key, "127.0.0.1:0")
+        self.gateway = Gateway(self.engine, self.log_key, "127.0.0.1:0", access=access)
         self.gateway.start()
         self.call(self.gateway.server.address)
+
+    def reopen(self, access: Access) -> None:
+        """Go on with a gateway that lets these in."""
+        self.close()
+        deadline = time.monotonic() + CALL_TIMEOUT_SECONDS
+        while True:
+            try:
+                return self.open(access)
+            except WriterLockHeldError:
+                # The database has not noticed yet that the one before is gone.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
     def call(self, address: str) -> None:
         """Call the gateway at this address from now on."""
@@ -128,7 +146,7 @@ class Alliance:
     def instruction(self, *, reference: str | None = None, issued_at: Instant | None = None, **action: Any) -> bytes:
         """The payload of an instruction."""
         return instruction_pb2.Instruction(
-            origin=ORIGIN,
+            origin=self.origin,
             issued_at=timestamp_of(issued_at or self.time()),
             reference=reference or f"instruction-{next(self._numbers)}",
             **action,
@@ -201,7 +219,7 @@ class Alliance:
     ) -> presentment_pb2.Presentment:
         """An unsigned presentment."""
         values: dict[str, Any] = {
-            "origin": ORIGIN,
+            "origin": self.origin,
             "merchant": merchant,
             "presented_at": timestamp_of(self.time()),
             "transactions": transactions,
@@ -263,7 +281,7 @@ class Alliance:
 
     def authorization(self, key: PrivateKey) -> tuple[tuple[str, str], ...]:
         """The metadata of a read by this key's owner."""
-        token = make_token(key, ORIGIN, system_time())
+        token = make_token(key, self.origin, system_time())
         return (("authorization", f"Bearer {token}"),)
 
     def log_size(self) -> int:

@@ -173,6 +173,22 @@ def test_an_entry_left_out_or_doubled_by_the_operator_is_caught(
         audit(audited, tmp_path / "doubled")
 
 
+def test_a_log_backdated_by_the_operator_and_rehashed_is_caught(database_url: str, tmp_path: Path) -> None:
+    """Under the system's clock nothing else bounds ``accepted_at``, and it decides windows, prices and terms."""
+    with founded(database_url, clock="CLOCK_SYSTEM") as alliance:
+        alliance.admit("bakery")
+        honest = export(alliance, tmp_path / "export")
+        audit(alliance, honest)
+        entries = []
+        for leaf in read_log_folder(honest, alliance.log_key.verifier).entries():
+            entry = entry_pb2.Entry.FromString(leaf)
+            entry.accepted_at.seconds -= 301
+            entries.append(entry.SerializeToString(deterministic=True))
+        write_log(tmp_path / "forged", entries, alliance.log_key)
+        with pytest.raises(ClearingError, match=r"entry 0: issued_at is .*after the ledger's time"):
+            audit(alliance, tmp_path / "forged")
+
+
 def test_a_statement_file_that_differs_from_the_logged_digest_is_caught(audited: Alliance, copy: Path) -> None:
     statement = copy / "statements" / "2026-01" / "merchant-cinema.json"
     statement.write_bytes(statement.read_bytes().replace(b"cinema", b"cinemb", 1))
@@ -194,4 +210,21 @@ def test_a_proposed_statement_whose_digest_differs_is_caught(database_url: str, 
         with pytest.raises(
             ClearingError, match=f"entry {proposed.size}: .*2026-01: the statement of cinema has the digest"
         ):
+            audit(alliance, export(alliance, tmp_path / "export"))
+
+        alliance.accept(propose_settlement=proposal(alliance, "2026-01"))
+        (replaced,) = audit(alliance, export(alliance, tmp_path / "export")).replaced_proposals
+        assert replaced.startswith(f"entry {proposed.size}: ")
+
+
+def test_an_approved_settlement_whose_digest_differs_is_caught(database_url: str, tmp_path: Path) -> None:
+    with founded(database_url) as alliance:
+        alliance.admit("bakery", "cinema")
+        alliance.travel("2026-02-01 00:00:00")
+        alliance.accept(close_window=instruction_pb2.CloseWindow(window="2026-01"))
+        false_proposal = proposal(alliance, "2026-01")
+        false_proposal.alliance_statement_digest = b"\1" * 32
+        alliance.accept(propose_settlement=false_proposal)
+        alliance.accept(approve_settlement=instruction_pb2.ApproveSettlement(proposal=false_proposal))
+        with pytest.raises(ClearingError, match=r"the alliance's statement has the digest"):
             audit(alliance, export(alliance, tmp_path / "export"))

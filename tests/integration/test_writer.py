@@ -317,6 +317,8 @@ def test_a_gateway_killed_under_load_loses_and_doubles_nothing(alliance: Allianc
                 process.kill()
                 process.communicate()
     assert UNAVAILABLE in tills.interruptions
+    # The database has perhaps not noticed yet that the last one is gone.
+    wait_until(lambda: execute(alliance.engine, f"SELECT count(*) {LOCKS}") == 0)
     alliance.open()
     tills.verify()
 

@@ -68,6 +68,23 @@ def test_a_revocation_takes_effect_now_or_later_but_never_earlier() -> None:
     assert compromised_since == world.now - 8 * 86_400_000_000
 
 
+def test_a_revocation_to_come_is_brought_forward_when_the_key_is_stolen() -> None:
+    world = play("""
+        at 2026-01-10
+        ops i1 key k1 auditor carl
+        ops i2 revoke k1 at=2026-06-30
+        ops i3 revoke k1 at=2026-07-31 -> key_already_revoked
+        at 2026-01-20
+        ops i4 revoke k1 compromised=2026-01-15
+        ops i5 revoke k1 compromised=2026-01-16 -> key_already_revoked
+        at 2026-01-30
+        ops i6 revoke k1 compromised=2026-01-12
+    """)
+    key = world.directory.keys[key_id_of(public_key("k1"))]
+    assert key.revoked_at == world.now - 10 * 86_400_000_000
+    assert key.compromised_since == world.now - 18 * 86_400_000_000
+
+
 def test_the_last_operator_stays() -> None:
     play("""
         ops i1 revoke k-anna -> last_operator_key

@@ -84,7 +84,16 @@ def bench(
     with ExitStack() as until_done:
         until_done.enter_context(_terminating())
         folder = Path(until_done.enter_context(tempfile.TemporaryDirectory(prefix="clearing-bench-", dir=directory)))
-        settings = Settings(home=folder / "home", address="127.0.0.1:0", database_url=None, passphrase=None, key=None)
+        settings = Settings(
+            home=folder / "home",
+            address="127.0.0.1:0",
+            database_url=None,
+            passphrase=None,
+            key=None,
+            tls_ca=None,
+            tls_client_certificate=None,
+            tls_client_key=None,
+        )
         note("founding an alliance on an embedded PostgreSQL")
         found_bench(settings)
         engine = until_done.enter_context(migrated_database(settings, SERVER_NAME))

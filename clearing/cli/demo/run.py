@@ -21,12 +21,20 @@ from clearing.cli.demo.scenario import FIRST_DAY, LAST_DAY, SHOPS, Scenario, Til
 from clearing.cli.demo.setting_up import Demo, found_demo, set_up
 from clearing.cli.demo.tampering import show_that_a_flipped_byte_is_caught
 from clearing.cli.home import home_of
+from clearing.errors import ClearingError
+from clearing.log.note import Verifier
 from clearing.model import MerchantId, Outcome
 from clearing.rules.calendar import window_of_date
 from clearing.settings import Settings
 from merchant_gateway.client import MerchantClient
 from merchant_gateway.log_export import LogExporter
 from settlement.audit import verify_export
+
+VERIFIER_FILE = "log-verifier.txt"
+
+
+class NotADemoFolderError(ClearingError):
+    """The output folder holds what no demonstration has left there."""
 
 
 def demo(
@@ -41,7 +49,14 @@ def demo(
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clearing-demo-") as folder:
-        settings = Settings(home=Path(folder) / "home", address="127.0.0.1:0", database_url=None)
+        settings = Settings(
+            home=Path(folder) / "home",
+            address="127.0.0.1:0",
+            database_url=None,
+            tls_ca=None,
+            tls_client_certificate=None,
+            tls_client_key=None,
+        )
         _heading("1  Found the alliance, start PostgreSQL and the gateway")
         found_demo(settings)
         with (
@@ -58,7 +73,7 @@ def demo(
 
 
 def _run(settings: Settings, connection: GatewayConnection, output_directory: Path) -> None:
-    _clear(output_directory)
+    _clear(output_directory, connection.alliance.verifier)
     demo_alliance = set_up(settings, connection)
     say(
         f"{len(SHOPS)} merchants admitted, each with a store and a key; two operators and two finance officers sign "
@@ -115,8 +130,7 @@ def _audit(connection: GatewayConnection, demo_alliance: Demo, output_directory:
         task = bar.add_task("Exporting entries", total=None)
         exporter = LogExporter(connection, verifier, demo_alliance.auditor_key)
         exporter.export(log, lambda done, total: bar.update(task, completed=done, total=total))
-    (output_directory / "log-verifier.txt").write_text(verifier.vkey + "\n", encoding="utf-8")
-    say(f"$ clearing audit verify {log} --key {output_directory}/log-verifier.txt", "dim")
+    say(f"$ clearing audit verify {log} --key {output_directory / VERIFIER_FILE}", "dim")
     with progress_bar() as bar:
         task = bar.add_task("Verifying entries", total=None)
         report = verify_export(log, verifier, lambda done, total: bar.update(task, completed=done, total=total))
@@ -125,11 +139,16 @@ def _audit(connection: GatewayConnection, demo_alliance: Demo, output_directory:
     show_that_a_flipped_byte_is_caught(log, verifier)
 
 
-def _clear(output_directory: Path) -> None:
-    """Remove what an earlier run has left, and nothing else."""
-    for name in ("log", "statements"):
-        shutil.rmtree(output_directory / name, ignore_errors=True)
+def _clear(output_directory: Path, verifier: Verifier) -> None:
+    """Remove what an earlier run has left, and nothing else: its verifier key tells that there was one."""
+    mark = output_directory / VERIFIER_FILE
+    found = [output_directory / name for name in ("log", "statements") if (output_directory / name).exists()]
+    if found and not mark.exists():
+        raise NotADemoFolderError(f"{found[0]} is not of an earlier demonstration; choose another --output")
+    for folder in found:
+        shutil.rmtree(folder)
     output_directory.mkdir(parents=True, exist_ok=True)
+    mark.write_text(verifier.vkey + "\n", encoding="utf-8")
 
 
 def _heading(text: str) -> None:
