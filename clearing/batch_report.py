@@ -5,6 +5,7 @@ References and merchants are named, so that a merchant's question can be answere
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 
@@ -35,14 +36,15 @@ class BatchReport:
         """Take note of a batch that was committed, or that held nothing new."""
         summary = summarise(batch, seconds)
         self._metrics.observe_batch(summary)
-        logger.debug(
-            "batch",
-            entries=len(batch.entries),
-            decided=summary.decided,
-            replayed=summary.replayed,
-            log_entries=batch.appended.edge.size,
-            milliseconds={stage.value: round(took * 1_000, 3) for stage, took in seconds.items()},
-        )
+        if logger.is_enabled_for(logging.DEBUG):
+            logger.debug(
+                "batch",
+                entries=len(batch.entries),
+                decided=summary.decided,
+                replayed=summary.replayed,
+                log_entries=batch.appended.edge.size,
+                milliseconds={stage.value: round(took * 1_000, 3) for stage, took in seconds.items()},
+            )
         if summary.outcomes.keys() - {Outcome.ACCEPTED}:
             for entry in batch.entries:
                 self._log_refusals(entry)

@@ -224,10 +224,9 @@ class Outbox:
         if written.is_withdrawn:
             stopped_by = BurnOfflineError("it was taken back before")
         reversal = reversal_of(self._client, transaction, presented_at)
-        sale = self._sales.settle_offline_burn(written, self._floor_limit, reversal)
-        if sale is None or (sale.is_withdrawn and sale.state != State.SET_ASIDE):
+        if not self._sales.settle_burn(written, self._floor_limit, reversal):
             raise self._burn_offline(written.reference, stopped_by)
-        return self._as_it_stands(sale, written.reference, stopped_by)
+        return self._as_it_stands(self._sales.find(written.reference), written.reference, stopped_by)
 
     def _as_it_stands(
         self, sale: Sale | None, reference: Reference, stopped_by: ClearingError | None

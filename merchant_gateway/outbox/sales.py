@@ -25,11 +25,13 @@ class State(IntEnum):
     QUEUED = 0
     """Not decided, as far as is known here."""
     DONE = 1
-    """Accepted; or withdrawn, and nothing came of it."""
+    """Accepted; or the reversal of a burn that came to nothing."""
     REFUSED = 2
     """Refused, and nobody has acknowledged it yet."""
     SET_ASIDE = 3
     """Not taken by the gateway as it is."""
+    VOID = 4
+    """A burn that was withdrawn, and that the alliance refused too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ class Sales:
                 ],
             )
             cursor.execute(
-                "DELETE FROM sale WHERE state = ? AND number <= (SELECT max(number) FROM sale) - ?",
+                # What was withdrawn stays: asked for again, it must not be taken for done. It is rare.
+                "DELETE FROM sale WHERE state = ? AND NOT is_withdrawn"
+                " AND number <= (SELECT max(number) FROM sale) - ?",
                 (State.DONE, ACCEPTED_KEPT),
             )
 
@@ -135,21 +139,23 @@ class Sales:
         """The same sale, signed anew."""
         self._update("UPDATE sale SET envelope = ? WHERE number = ?", envelope.SerializeToString(), sale.number)
 
-    def settle_offline_burn(self, sale: Sale, limit: FloorLimit | None, reversal: NewSale) -> Sale | None:
-        """The burn as it stands, if it is decided or may wait; else None: it is withdrawn, and its reversal queued.
+    def settle_burn(self, sale: Sale, limit: FloorLimit | None, reversal: NewSale) -> bool:
+        """Whether the burn stands, decided or waiting within the limit; if not, it is withdrawn, its reversal queued.
 
         One transaction, so that several tills cannot go beyond the limit together.
         """
         with self._file.writing() as cursor:
             now = self._find(cursor, sale.reference)
-            if now is None or now.state != State.QUEUED:
-                return now
+            if now is None:
+                return True  # accepted, and forgotten since
+            if now.state != State.QUEUED:
+                return now.state == State.SET_ASIDE or not now.is_withdrawn
             outstanding = self._points_burned(cursor) - now.points_burned
             if not now.is_withdrawn and limit is not None and limit.allows(now.points_burned, outstanding):
-                return now
+                return True
             cursor.execute("UPDATE sale SET is_withdrawn = 1 WHERE number = ?", (now.number,))
             self._add(cursor, reversal)
-        return None
+        return False
 
     def points_burned(self) -> int:
         """Points of all burns that are not decided and not withdrawn."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -21,7 +21,7 @@ import grpc
 from clearing.clock import WallClock
 from clearing.contract.entry import instant_of
 from clearing.errors import ClearingError, ErrorReason
-from clearing.model import Outcome
+from clearing.model import Reference
 from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.client import MerchantClient
 from merchant_gateway.gateway_error import GatewayError
@@ -168,12 +168,31 @@ class Sender:
             self._envelopes_per_call = min(ENVELOPES_PER_CALL_MAX, self._envelopes_per_call * 2)
 
     def _record(self, batch: Sequence[Sale], receipts: Sequence[TransactionReceipt], progress: Progress) -> None:
-        decided = [
-            (sale, receipt, _state_of(sale, receipt.outcome)) for sale, receipt in zip(batch, receipts, strict=True)
-        ]
+        states: dict[Reference, State] = {}
+        for sale, receipt in zip(batch, receipts, strict=True):
+            states[sale.reference] = State.DONE if receipt.is_accepted else self._refused_state(sale, states)
+        decided = [(sale, receipt, states[sale.reference]) for sale, receipt in zip(batch, receipts, strict=True)]
         self._sales.record(decided)
         progress.accepted += sum(receipt.is_accepted for receipt in receipts)
         progress.refused.extend(sale for sale, _, state in decided if state is State.REFUSED)
+
+    def _refused_state(self, sale: Sale, states: Mapping[Reference, State]) -> State:
+        """How a refused sale stands; ``states`` are those of the same call before it."""
+        if not sale.is_withdrawn:
+            return State.REFUSED
+        if sale.points_burned:
+            return State.VOID
+        presentment = kept_presentment(sale)
+        assert presentment is not None, "it was read before it was sent"
+        original = Reference(presentment.transactions[0].refund.original_reference)
+        if original in states:
+            state: int = states[original]
+        else:
+            burn = self._sales.find(original)
+            state = burn.state if burn is not None else State.DONE
+        # The reversal of a burn that is refused finds nothing: that is what the customer was told. Any other refusal
+        # leaves points burned for nothing, and somebody must know.
+        return State.DONE if state == State.VOID else State.REFUSED
 
     def _take_error(self, error: GatewayError, batch: Sequence[Sale], progress: Progress) -> None:
         if error.is_worth_retrying:
@@ -222,11 +241,3 @@ class Sender:
         self.last_error = error
         self._has_met_gateway = error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         self.resume_at = time.monotonic() + self._retry.wait_seconds(self._failures, error.retry_delay_seconds)
-
-
-def _state_of(sale: Sale, outcome: Outcome) -> State:
-    if outcome is Outcome.ACCEPTED:
-        return State.DONE
-    is_burn_or_finds_none = sale.points_burned > 0 or outcome is Outcome.ORIGINAL_NOT_ACCEPTED
-    # A withdrawn burn that is refused, and so its reversal, are what the customer was told: nothing happened.
-    return State.DONE if sale.is_withdrawn and is_burn_or_finds_none else State.REFUSED

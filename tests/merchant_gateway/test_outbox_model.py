@@ -50,6 +50,7 @@ class Line(Enum):
     GOOD = "answered"
     REFUSING = "not taken, as by a full pool"
     DEAD = "never arrives"
+    BREAKS = "never arrives, though the gateway was heard of a moment before"
     ANSWER_LOST = "decided, and nobody hears of it"
     KILLED_BEFORE = "the till dies before it is sent"
     KILLED_AFTER = "the till dies when it is decided, before that is recorded"
@@ -71,8 +72,8 @@ class ClientInMemory(MerchantClient):
     ) -> list[list[TransactionReceipt]]:
         """As the line is; after a failure, which is long enough to notice, it stays so until the next step."""
         match self.line:
-            case Line.DEAD:
-                raise GatewayError(grpc.StatusCode.UNAVAILABLE, "dead", retry_delay_seconds=60.0)
+            case Line.DEAD | Line.BREAKS:
+                raise GatewayError(grpc.StatusCode.UNAVAILABLE, "dead", retry_delay_seconds=1_000.0)
             case Line.REFUSING:
                 self.line = Line.GOOD
                 raise GatewayError(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
@@ -80,7 +81,7 @@ class ClientInMemory(MerchantClient):
                 raise Killed
         answers = self._alliance.submit(envelopes)
         if self.line is Line.ANSWER_LOST:
-            raise GatewayError(grpc.StatusCode.DEADLINE_EXCEEDED, "lost", retry_delay_seconds=60.0)
+            raise GatewayError(grpc.StatusCode.DEADLINE_EXCEEDED, "lost", retry_delay_seconds=1_000.0)
         if self.line is Line.KILLED_AFTER:
             raise Killed
         return answers
@@ -88,7 +89,7 @@ class ClientInMemory(MerchantClient):
     def alliance(self, *, attempt_seconds: float | None = None) -> Alliance:
         """The alliance, unless the line is dead."""
         if self.line is Line.DEAD:
-            raise GatewayError(grpc.StatusCode.UNAVAILABLE, "dead", retry_delay_seconds=60.0)
+            raise GatewayError(grpc.StatusCode.UNAVAILABLE, "dead", retry_delay_seconds=1_000.0)
         latest = self._alliance.latest
         return Alliance("EUR", 2, "Europe/Berlin", ClockKind.PRESENTED, 7, latest, len(self._alliance.leaves))
 
@@ -150,7 +151,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 self._ever_unsure.add(reference)
             self._die_and_start_again()
         else:
-            assert isinstance(answer, TransactionReceipt) or line in (Line.DEAD, Line.ANSWER_LOST)
+            assert isinstance(answer, TransactionReceipt) or line in (Line.DEAD, Line.BREAKS, Line.ANSWER_LOST)
             self._unsure.pop(reference, None)
             self._written.setdefault(reference, sale)
 
@@ -166,6 +167,15 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(line=LINES, card=st.sampled_from(CARDS), points=st.integers(1, 60), make=st.sampled_from([earn, burn]))
     def a_customer_earns_or_burns(self, line: Line, card: str, points: int, make: Callable[..., Transaction]) -> None:
         self._sell(make(self._next_reference(), card, STORE, points, self._now()), line)
+
+    @rule(
+        line=st.sampled_from([Line.BREAKS, Line.ANSWER_LOST]), card=st.sampled_from(CARDS), points=st.integers(31, 60)
+    )
+    def a_large_burn_hears_no_answer(self, line: Line, card: str, points: int) -> None:
+        self._change_line(Line.GOOD)
+        self._outbox.drain(10.0)
+        self._sell(burn(self._next_reference(), card, STORE, points, self._now()), line)
+        assert self._not_done, "it is above the floor limit"
 
     @rule(line=LINES, card=st.sampled_from(CARDS))
     def a_customer_opens_a_card(self, line: Line, card: str) -> None:
@@ -190,7 +200,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def the_queue_is_drained(self, line: Line) -> None:
         self._change_line(line)
         try:
-            self._outbox.drain()
+            self._outbox.drain(10.0)
         except Killed:
             self._die_and_start_again()
 
@@ -239,4 +249,4 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 OutboxTest = pytest.mark.timeout(120)(OutboxMachine.TestCase)
-OutboxTest.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+OutboxTest.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
