@@ -98,7 +98,7 @@ def test_bench_reports_every_key_and_leaves_nothing_behind(folder: Path) -> None
 def test_bench_interrupted_cleans_up(folder: Path) -> None:
     bench = started(folder)
     deadline = time.monotonic() + 60
-    while not any("gateway" in process.info["cmdline"] for process in processes_of(folder)):
+    while not any("gateway" in (process.info["cmdline"] or ()) for process in processes_of(folder)):
         assert time.monotonic() < deadline, "the gateway has not been started"
         assert bench.poll() is None
         time.sleep(0.1)

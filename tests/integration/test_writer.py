@@ -190,8 +190,10 @@ def test_closing_finishes_what_was_taken_and_takes_no_more(alliance: Alliance) -
     envelopes = [earn(alliance, card) for _ in range(20)]
     with ThreadPoolExecutor(len(envelopes)) as threads:
         with held_up(alliance):
-            calls = [threads.submit(alliance.submit, envelope) for envelope in envelopes]
-            wait_until(lambda: is_held_up(alliance) and alliance.gateway.writer.transactions_waiting == 19)
+            calls = [threads.submit(alliance.submit, envelopes[0])]
+            wait_until(lambda: is_held_up(alliance))
+            calls += [threads.submit(alliance.submit, envelope) for envelope in envelopes[1:]]
+            wait_until(lambda: alliance.gateway.writer.transactions_waiting == 19)
             closing = threading.Thread(target=alliance.gateway.writer.close)
             closing.start()
             wait_until(lambda: not alliance.gateway.writer.is_writing)
