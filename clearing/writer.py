@@ -267,7 +267,7 @@ class Writer:
         if not self._lock.still_held():
             self._lock.release()
             try:
-                self._lock = hold_writer_lock(self._engine)
+                self._lock = hold_writer_lock(self._engine, patience_seconds=0)
             except WriterLockHeldError as error:
                 if time.monotonic() - self._lock_seen_s > LEASE_SECONDS:
                     raise

@@ -1,5 +1,6 @@
 """What the tests share: one real PostgreSQL for the whole run, an empty database for each test that asks."""
 
+import os
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from clearing.store import embedded
+
+# As the command does, before gRPC is first imported: its handlers for a fork may crash the commands of PostgreSQL.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 @pytest.fixture(scope="session")

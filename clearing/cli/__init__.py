@@ -12,6 +12,8 @@ from typing import Annotated, Final
 
 # gRPC's own messages would stand between ours; what they say reaches us as errors. Set before gRPC is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# PostgreSQL's commands are run by fork and exec; gRPC's own handlers of a fork may crash the child under load.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import typer
 

@@ -51,7 +51,7 @@ def statement(
         return
     for path, digest in written.items():
         say(f"{path}  SHA-256 {digest}")
-    say("The log holds the SHA-256 of the JSON file; approving the window signs the alliance's.")
+    say("The log holds the SHA-256 of the JSON files once they are proposed; clearing audit verify compares them.")
 
 
 def statement_json(connection: GatewayConnection, key: PrivateKey, window: str, merchant: str | None = None) -> bytes:

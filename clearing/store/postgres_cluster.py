@@ -131,14 +131,20 @@ class PostgresCluster:
         """Whether the server accepts connections; waits while it is starting up or shutting down."""
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         question = ("pg_isready", "-q", "-h", str(self.socket_directory), "-p", str(PORT), "-U", SUPERUSER)
-        while (exit_code := self._run(self.directory, *question).exit_code) == 1:
+        while (answer := self._run(self.directory, *question)).exit_code == 1:
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
                     f"The embedded PostgreSQL in {self.directory} has been starting up or shutting down for "
                     f"more than {START_TIMEOUT_SECONDS} seconds. See {self.log_path}, then try again."
                 )
             time.sleep(0.1)
-        return exit_code == 0
+        if answer.exit_code not in (0, 2):
+            # Neither yes nor no: taken for "no", a server would be left running, or be started a second time.
+            raise EmbeddedPostgresError(
+                f"It cannot be told whether the embedded PostgreSQL in {self.directory} runs: pg_isready ended with "
+                f"{answer.exit_code}: {complaint(answer.output)}"
+            )
+        return answer.exit_code == 0
 
     def start(self, settings: str) -> None:
         """Start the server with `settings`, after crash recovery if it was not stopped in good order."""

@@ -6,6 +6,7 @@ It is a courtesy, not the safety: what makes a second writer harmless is the swa
 from __future__ import annotations
 
 import contextlib
+import time
 from types import TracebackType
 from typing import Final, Self
 
@@ -20,6 +21,9 @@ WRITER_LOCK: Final = 0x636C_6561_7202
 
 LEASE_SECONDS: Final = 15
 """How long the holder may be silent before the server takes the lock from it."""
+
+PATIENCE_SECONDS: Final = 3.0
+"""How long a new writer waits: the server takes a moment to notice that a killed process is gone."""
 
 
 class WriterLockHeldError(ClearingError):
@@ -75,8 +79,10 @@ class WriterLock:
         self._session.close()
 
 
-def hold_writer_lock(engine: Engine, *, lease_seconds: int = LEASE_SECONDS) -> WriterLock:
-    """Become the writer.
+def hold_writer_lock(
+    engine: Engine, *, lease_seconds: int = LEASE_SECONDS, patience_seconds: float = PATIENCE_SECONDS
+) -> WriterLock:
+    """Become the writer, waiting up to ``patience_seconds`` for another to end.
 
     Raises:
         WriterLockHeldError: another process is; its text names the session that holds the lock.
@@ -90,14 +96,21 @@ def hold_writer_lock(engine: Engine, *, lease_seconds: int = LEASE_SECONDS) -> W
         try:
             session.autocommit = True
             with session.cursor() as cursor:
-                cursor.execute("SELECT pg_try_advisory_lock(%s)", (WRITER_LOCK,))
-                if cursor.fetchone() != (True,):
-                    raise WriterLockHeldError(_who_holds_it(cursor))
+                deadline = time.monotonic() + patience_seconds
+                while not _try_to_lock(cursor):
+                    if time.monotonic() >= deadline:
+                        raise WriterLockHeldError(_who_holds_it(cursor))
+                    time.sleep(0.05)
                 cursor.execute("SELECT set_config('idle_session_timeout', %s, false)", (f"{lease_seconds}s",))
         except BaseException:  # whatever happened, even Ctrl-C: a session left open would keep the lock
             session.close()
             raise
     return WriterLock(session)
+
+
+def _try_to_lock(cursor: psycopg2.extensions.cursor) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", (WRITER_LOCK,))
+    return cursor.fetchone() == (True,)
 
 
 def _who_holds_it(cursor: psycopg2.extensions.cursor) -> str:

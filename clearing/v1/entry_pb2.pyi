@@ -78,7 +78,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_KEY_NOT_REGISTERED: _Outcome.ValueType  # 35
     """No such key is registered."""
     OUTCOME_KEY_ALREADY_REVOKED: _Outcome.ValueType  # 36
-    """The key is revoked already."""
+    """The key is revoked already, from the same time or an earlier one, and nothing new is said of a compromise."""
     OUTCOME_LAST_OPERATOR_KEY: _Outcome.ValueType  # 37
     """Without this key too few operators would be left to sign."""
     OUTCOME_TERMS_BACKDATED: _Outcome.ValueType  # 38
@@ -160,7 +160,7 @@ OUTCOME_KEY_EXISTS: Outcome.ValueType  # 34
 OUTCOME_KEY_NOT_REGISTERED: Outcome.ValueType  # 35
 """No such key is registered."""
 OUTCOME_KEY_ALREADY_REVOKED: Outcome.ValueType  # 36
-"""The key is revoked already."""
+"""The key is revoked already, from the same time or an earlier one, and nothing new is said of a compromise."""
 OUTCOME_LAST_OPERATOR_KEY: Outcome.ValueType  # 37
 """Without this key too few operators would be left to sign."""
 OUTCOME_TERMS_BACKDATED: Outcome.ValueType  # 38
