@@ -34,15 +34,17 @@ class Till:
     """A process that sells; what it said until it was killed."""
 
     def __init__(self, shop: Shop, address: str, card: CardToken, prefix: str, floor: int) -> None:
-        self._said = (shop.folder / f"{prefix}.txt").open("w+")
+        self._said = shop.folder / f"{prefix}.txt"
         alliance = shop.alliance
         arguments = [address, alliance.log_key.vkey, alliance.keys["bakery"].seed.hex()]
         arguments += [str(shop.folder / "outbox.sqlite"), card, prefix, str(floor)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.merchant_gateway.outbox_till", *arguments],
-            stdout=self._said,
-            cwd=Path(__file__).parents[2],
-        )
+        # Not the file that is read here: processes that share an open file share the place in it too.
+        with self._said.open("a") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.merchant_gateway.outbox_till", *arguments],
+                stdout=said,
+                cwd=Path(__file__).parents[2],
+            )
 
     def wait_until_it_sells(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
@@ -59,14 +61,12 @@ class Till:
 
     def said(self) -> list[tuple[str, str]]:
         """What it began, and what it was told."""
-        self._said.seek(0)
-        lines = [line.split() for line in self._said.read().splitlines(keepends=True) if line.endswith("\n")]
+        lines = [line.split() for line in self._said.read_text().splitlines(keepends=True) if line.endswith("\n")]
         return [(word, reference) for word, reference in lines]
 
     def close(self) -> None:
         if self._process.poll() is None:
             self.kill()
-        self._said.close()
 
 
 def test_tills_killed_at_any_moment_neither_lose_nor_double_a_sale(shop: Shop) -> None:
