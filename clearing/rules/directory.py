@@ -74,8 +74,6 @@ class ClosedWindow:
     """A window whose range is fixed."""
 
     range: WindowRange
-    close_index: EntryIndex
-    """The entry of the instruction that closed it."""
     merchants: tuple[MerchantId, ...]
     """The members when it closed, by identifier: each gets a statement."""
     proposal: ProposeSettlement | None = None

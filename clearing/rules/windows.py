@@ -40,7 +40,7 @@ def close_window(
     window_range = WindowRange(
         directory.first_index_from(window, entry_index), directory.first_index_from(following, entry_index)
     )
-    closed = ClosedWindow(window_range, entry_index, tuple(sorted(directory.merchants)))
+    closed = ClosedWindow(window_range, tuple(sorted(directory.merchants)))
     return replace(directory, closed_windows={**directory.closed_windows, window: closed})
 
 

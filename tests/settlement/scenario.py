@@ -114,6 +114,6 @@ def directory_of(
         merchants={name: Merchant(name, f"={name.upper()} & Söhne") for name in merchants},
         terms=terms,
         closed_windows={
-            JANUARY: ClosedWindow(WindowRange(EntryIndex(5), EntryIndex(40)), EntryIndex(41), merchants),
+            JANUARY: ClosedWindow(WindowRange(EntryIndex(5), EntryIndex(40)), merchants),
         },
     )
