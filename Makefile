@@ -8,7 +8,7 @@ SERVICE_FILES = $(shell grep -l '^service ' $(PROTO_FILES))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test fuzz check lint types proto proto-check lint-proto bench clean
+.PHONY: help install demo test fuzz torture check lint types proto proto-check lint-proto bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test: $(INSTALLED) ## Run all tests, on a real PostgreSQL and real gRPC
 
 fuzz: $(INSTALLED) ## A million mutated and random calls at the gateway's handlers; a share of it is in make test
 	$(BIN)/python -m tests.fuzz
+
+torture: $(INSTALLED) ## Some hundred kills of the gateway and of PostgreSQL under load, then make fuzz: half an hour
+	$(BIN)/python -m tests.torture
+	$(MAKE) fuzz
 
 check: lint types proto-check lint-proto test ## Everything that must hold before a change is merged
 

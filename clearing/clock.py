@@ -25,4 +25,5 @@ def next_accepted_at(kind: ClockKind, latest: Instant, wall_time: Instant, messa
 
     A clock that is stepped back makes entries of one time until it has caught up; order is the log's, not the clock's.
     """
-    return max(latest, wall_time if kind is ClockKind.SYSTEM else message_time)
+    told = wall_time if kind is ClockKind.SYSTEM else message_time
+    return told if told > latest else latest

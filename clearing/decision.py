@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple
 
 from clearing.authentication import SignedInstruction, SignedMessage, SignedPresentment
 from clearing.contract.entry import encode_instruction_entry, encode_presentment_entry
@@ -17,11 +16,10 @@ from clearing.rules.presentment import AlreadyDecided, decide_presentment
 _LEDGER = "ledger's time"
 
 
-@dataclass(frozen=True, slots=True)
-class DecidedEntry:
+class DecidedEntry(NamedTuple):
     """A new leaf of the log, and what it changes."""
 
-    index: EntryIndex
+    index: EntryIndex  # type: ignore[assignment]  # of the entry; what a tuple calls so is of no use here
     accepted_at: Instant
     leaf: bytes
     message: SignedMessage
@@ -42,32 +40,27 @@ def decide_message(
 
     Raises ``Rejection`` if its signers may not do this at ``accepted_at``.
     """
-    match message:
-        case SignedPresentment(envelope, presentment, signers):
-            require_not_from_future(presentment.presented_at, accepted_at, _LEDGER, "presented_at")
-            authorise_presentment(directory, presentment, signers, accepted_at)
-            decided = decide_presentment(directory, ledger, presentment, accepted_at, index)
-            if isinstance(decided, AlreadyDecided):
-                return decided
-            leaf = encode_presentment_entry(envelope, accepted_at, decided.results)
-            return DecidedEntry(
-                index,
-                accepted_at,
-                leaf,
-                message,
-                directory.with_entry(index, accepted_at),
-                decided.changes,
-                results=decided.results,
-            )
-        case SignedInstruction(_, instruction, signers):
-            require_not_from_future(instruction.issued_at, accepted_at, _LEDGER, "issued_at")
-            authorise_instruction(directory, instruction, signers, accepted_at)
-            outcome = decide_instruction(directory, ledger, instruction, accepted_at, index)
-            if isinstance(outcome, AlreadyDecided):
-                return outcome
-            is_new = instruction.reference not in ledger.instructions
-            return _instruction_entry(message, outcome, accepted_at, index, is_new)
-    assert_never(message)
+    if isinstance(message, SignedPresentment):
+        presentment = message.presentment
+        require_not_from_future(presentment.presented_at, accepted_at, _LEDGER, "presented_at")
+        authorise_presentment(directory, presentment, message.signers, accepted_at)
+        decided = decide_presentment(directory, ledger, presentment, accepted_at, index)
+        if isinstance(decided, AlreadyDecided):
+            return decided
+        results, changes = decided
+        leaf = encode_presentment_entry(message.envelope, accepted_at, results)
+        after = directory.with_entry(index, accepted_at)
+        # One for each envelope: made without its class's constructor, in half the time.
+        return tuple.__new__(DecidedEntry, (index, accepted_at, leaf, message, after, changes, None, results, None))
+
+    instruction = message.instruction
+    require_not_from_future(instruction.issued_at, accepted_at, _LEDGER, "issued_at")
+    authorise_instruction(directory, instruction, message.signers, accepted_at)
+    outcome = decide_instruction(directory, ledger, instruction, accepted_at, index)
+    if isinstance(outcome, AlreadyDecided):
+        return outcome
+    is_new = instruction.reference not in ledger.instructions
+    return _instruction_entry(message, outcome, accepted_at, index, is_new)
 
 
 def decide_founding_message(message: SignedInstruction, accepted_at: Instant) -> DecidedEntry:

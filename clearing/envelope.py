@@ -39,20 +39,21 @@ def check_shape(envelope: Envelope, payload_type: str) -> None:
             f"this call takes envelopes of the payload type {payload_type!r}",
             field="payload_type",
         )
-    if not envelope.payload:
+    payload_bytes = len(envelope.payload)
+    if not payload_bytes:
         raise Rejection(ErrorReason.MALFORMED_ENVELOPE, "the envelope has no payload", field="payload")
-    if len(envelope.payload) > PAYLOAD_BYTES_MAX:
+    if payload_bytes > PAYLOAD_BYTES_MAX:
         raise Rejection(
             ErrorReason.PAYLOAD_TOO_LARGE,
-            f"the payload has {len(envelope.payload):,} bytes, and {PAYLOAD_BYTES_MAX:,} is the most; split it",
+            f"the payload has {payload_bytes:,} bytes, and {PAYLOAD_BYTES_MAX:,} is the most; split it",
             field="payload",
         )
-    if not 1 <= len(envelope.signatures) <= SIGNATURES_MAX:
+    signatures = len(envelope.signatures)
+    if not 1 <= signatures <= SIGNATURES_MAX:
         raise Rejection(
             ErrorReason.MALFORMED_ENVELOPE, f"the envelope needs 1 to {SIGNATURES_MAX} signatures", field="signatures"
         )
-    key_ids = [signature.keyid for signature in envelope.signatures]
-    if len(set(key_ids)) < len(key_ids):
+    if signatures > 1 and len({signature.keyid for signature in envelope.signatures}) < signatures:
         raise Rejection(ErrorReason.MALFORMED_ENVELOPE, "a key signed the envelope twice", field="signatures")
     # Nobody signed such fields, and the log would carry them for ever.
     if has_unknown_fields(envelope):

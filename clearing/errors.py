@@ -75,3 +75,7 @@ class Rejection(ClearingError):
         return Rejection(
             self.reason, self.message, field=self.field, envelope_index=index, retry_delay_ms=self.retry_delay_ms
         )
+
+    def within(self, path: str) -> Rejection:
+        """The same, of a field of the part at this path; the message begins with the field, as those of bounds do."""
+        return Rejection(self.reason, f"{path}.{self.message}", field=f"{path}.{self.field}")

@@ -1,4 +1,4 @@
-"""Single entries out of an exported log, each with the proof that it is in the log (C2SP tlog-proof)."""
+"""Single entries, out of an exported log or a receipt, each with the proof that it is in the log (C2SP tlog-proof)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from clearing.log.folder import CHECKPOINT_FILE, FolderError, read_log_folder
 from clearing.log.merkle import inclusion_path, leaf_hash
 from clearing.log.note import Verifier
 from clearing.log.proof import format_proof
+from clearing.receipt import Receipt
 from clearing.v1.entry_pb2 import Entry
 from clearing.v1.presentment_pb2 import Presentment
 
@@ -29,6 +30,12 @@ class ProvenEntry:
     index: int
     entry: bytes
     proof: str
+
+    @classmethod
+    def of_receipt(cls, receipt: Receipt) -> ProvenEntry:
+        """What a receipt proves, in the form that anybody checks. It is not verified here."""
+        proof = format_proof(receipt.index, receipt.inclusion_path, receipt.checkpoint)
+        return cls(receipt.index, receipt.leaf, proof)
 
     def write(self, directory: Path) -> tuple[Path, Path]:
         """Write both to ``entry-N.bin`` and ``entry-N.tlog-proof``. Raises ``FolderError``."""

@@ -32,7 +32,14 @@ FILE_BYTES_MAX = 65_536
 
 _OWNER_ONLY = 0o600
 _OTHERS = 0o077
+_PRIVATE_KEY = b"PRIVATE KEY-----"
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
+_OTHER_FILES = {
+    b"-----BEGIN PUBLIC KEY-----": "a public key",
+    b"-----BEGIN CERTIFICATE-----": "a certificate",
+    b'"log_verifier"': "the alliance's name and public key, with which the log is verified",
+}
+"""What is given by mistake: what shows it, and what to call it."""
 
 
 class KeyFileError(ClearingError):
@@ -87,7 +94,14 @@ def read_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     Raises ``KeyFileMissingError``, ``KeyFileUnreadableError``, ``KeyFileExposedError``, ``NotAKeyFileError``,
     ``PassphraseError`` and ``KeyAlgorithmError``.
     """
-    pem = read_private_file(path)
+    pem, mode = _read(path)
+    # First what it is: a file that is no secret need not be made private.
+    if _PRIVATE_KEY not in pem:
+        held = next((f", but {name}" for mark, name in _OTHER_FILES.items() if mark in pem), " in PEM (PKCS#8)")
+        raise NotAKeyFileError(
+            f"{path} does not hold a private key{held}; give the file made for the key, such as operator-NAME.pem"
+        )
+    _require_private(path, mode)
     is_encrypted = _ENCRYPTED in pem
     if is_encrypted and not passphrase:
         raise PassphraseError(f"the key in {path} is encrypted; give its passphrase")
@@ -134,16 +148,18 @@ def write_private_file(path: Path, content: bytes) -> None:
 
 def read_private_file(path: Path) -> bytes:
     """What the file holds. Raises ``KeyFileMissingError``, ``KeyFileUnreadableError`` and ``KeyFileExposedError``."""
+    content, mode = _read(path)
+    _require_private(path, mode)
+    return content
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """What the file holds, and its mode."""
     try:
         with open(path, "rb", opener=_open_without_blocking) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
                 raise KeyFileUnreadableError(f"{path} is not a file; name the file itself")
-            if status.st_mode & _OTHERS:
-                raise KeyFileExposedError(
-                    f"{path} may be read or changed by others (mode {status.st_mode & 0o777:04o}); "
-                    f"make it private first: chmod 600 {path}"
-                )
             content = file.read(FILE_BYTES_MAX + 1)
     except FileNotFoundError:
         raise KeyFileMissingError(f"there is no file {path}") from None
@@ -151,7 +167,15 @@ def read_private_file(path: Path) -> bytes:
         raise KeyFileUnreadableError(f"cannot read {path}: {error.strerror}") from None
     if len(content) > FILE_BYTES_MAX:
         raise KeyFileUnreadableError(f"{path} is larger than {FILE_BYTES_MAX:,} bytes; it is not the file you mean")
-    return content
+    return content, mode
+
+
+def _require_private(path: Path, mode: int) -> None:
+    if mode & _OTHERS:
+        raise KeyFileExposedError(
+            f"{path} may be read or changed by others (mode {mode & 0o777:04o}); "
+            f"make it private first: chmod 600 {path}"
+        )
 
 
 def _open_without_blocking(path: str, flags: int) -> int:

@@ -37,6 +37,10 @@ class StageTimer:
         self.seconds[stage] = now - self._last
         self._last = now
 
+    def goes_on(self) -> None:
+        """The next stage begins now, after a wait that belongs to none."""
+        self._last = time.perf_counter()
+
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:

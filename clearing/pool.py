@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from clearing.authentication import SignedMessage, SignedPresentment
@@ -44,9 +45,14 @@ class Pool:
     def __init__(self) -> None:
         self._calls: deque[Call] = deque()
         self._transactions = 0
+        self._expected = 0
+        """Messages of calls that are being authenticated."""
         self._changed = threading.Condition()
         self._closed: Rejection | None = None
         """Once set, why no further call is taken."""
+        self._wanted = 1
+        """For how many transactions the writer's thread waits."""
+        self._woken = False
 
     @property
     def is_open(self) -> bool:
@@ -58,6 +64,23 @@ class Pool:
         """Transactions of the calls that wait."""
         return self._transactions
 
+    @contextmanager
+    def room_for(self, messages: int) -> Iterator[None]:
+        """Keep room for a call of so many messages until it is put in, which is to happen within the block.
+
+        Raises ``Rejection`` with POOL_FULL: before the call has cost anything, so that refusing many costs those little
+        that are taken.
+        """
+        with self._changed:
+            if self._transactions + self._expected + messages > POOL_TRANSACTIONS_MAX:
+                raise self._full()
+            self._expected += messages
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._expected -= messages
+
     def put(self, messages: Sequence[SignedMessage]) -> Call:
         """Have the messages wait as one call.
 
@@ -68,23 +91,33 @@ class Pool:
             if self._closed is not None:
                 raise _copy(self._closed)
             if self._calls and self._transactions + call.transactions > POOL_TRANSACTIONS_MAX:
-                raise Rejection(
-                    ErrorReason.POOL_FULL,
-                    f"{self._transactions:,} transactions wait already; send again after the delay in RetryInfo",
-                )
+                raise self._full()
             self._calls.append(call)
             self._transactions += call.transactions
-            self._changed.notify()
+            if self._transactions >= self._wanted:
+                self._changed.notify()
         return call
 
-    def take_batch(self, wait_seconds: float) -> list[Call] | None:
-        """The calls of the next batch; none after waiting in vain; None once the pool is closed and empty."""
+    def take_batch(self, wait_seconds: float, at_least: int = 1) -> list[Call] | None:
+        """The calls of the next batch; None once the pool is closed and empty.
+
+        Waits until ``at_least`` so many transactions are there, or somebody wakes it; then, and once the time is over,
+        it takes what there is, which may be nothing.
+        """
         with self._changed:
-            if not self._calls and self._closed is None:
+            if self._transactions < at_least and self._closed is None and not self._woken:
+                self._wanted = at_least
                 self._changed.wait(wait_seconds)
+            self._woken = False
             if not self._calls and self._closed is not None:
                 return None
             return self._take(BATCH_TRANSACTIONS_MAX)
+
+    def wake(self) -> None:
+        """Have the writer's thread wait no longer, or not at all if it does not wait now."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
 
     def close(self, rejection: Rejection) -> None:
         """Take no further call, for this reason unless there is one already; those that wait can still be taken out."""
@@ -100,6 +133,12 @@ class Pool:
             calls = self._take(self._transactions + 1)
         for call in calls:
             call.turn_away(rejection)
+
+    def _full(self) -> Rejection:
+        waiting = self._transactions + self._expected
+        return Rejection(
+            ErrorReason.POOL_FULL, f"{waiting:,} transactions wait already; send again after the delay in RetryInfo"
+        )
 
     def _take(self, transactions_max: int) -> list[Call]:
         calls: list[Call] = []

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from clearing.log.checkpoint import Checkpoint, open_checkpoint
 from clearing.log.merkle import leaf_hash, verify_inclusion
 from clearing.log.note import Verifier
 from clearing.model import EntryIndex
 from clearing.v1 import entry_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,16 @@ class Receipt:
     def message(self) -> entry_pb2.Receipt:
         """The receipt as the contract has it."""
         return entry_pb2.Receipt(
+            entry=self.leaf,
+            index=self.index,
+            inclusion_path=self.inclusion_path,
+            checkpoint=self.checkpoint,
+            replayed=self.replayed,
+        )
+
+    def add_to(self, messages: RepeatedCompositeFieldContainer[entry_pb2.Receipt]) -> None:
+        """Put the receipt, as the contract has it, last into a message's field; spares copying it there."""
+        messages.add(
             entry=self.leaf,
             index=self.index,
             inclusion_path=self.inclusion_path,

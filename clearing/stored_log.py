@@ -31,7 +31,10 @@ def stored_tiles(connection: sqlalchemy.Connection) -> ReadTile:
 
 
 def tile_reader(connection: sqlalchemy.Connection) -> TileReader:
-    """Roots and paths of the stored tree, at any size it has had."""
+    """Roots and paths of the stored tree, at any size it has had.
+
+    The connection is a ``snapshot``: else the last tile may become full, and be kept elsewhere, between two statements.
+    """
     return TileReader(stored_tiles(connection))
 
 

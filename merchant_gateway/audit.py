@@ -9,6 +9,7 @@ import sqlalchemy
 
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import EntryIndex, Role
+from clearing.store.database import snapshot
 from clearing.store.database_errors import translated_errors
 from clearing.store.head import Head
 from clearing.store.log_reads import stream_entries
@@ -69,7 +70,7 @@ class Audit(AuditServicer):
             raise Rejection(
                 ErrorReason.NOT_FOUND, f"a tree of {size:,} entries has no entry {request.index:,}", field="index"
             )
-        with translated_errors(), self._engine.connect() as connection:
+        with snapshot(self._engine) as connection:
             path = tile_reader(connection).inclusion_path(request.index, size)
             entry = stored_leaf(connection, EntryIndex(request.index))
         return contract.GetInclusionProofResponse(
@@ -85,7 +86,7 @@ class Audit(AuditServicer):
         size = self._size_asked(request.new_size, head, "new_size")
         if not 1 <= request.old_size <= size:
             raise Rejection(ErrorReason.INVALID_FIELD, f"old_size: must be 1 to {size:,}", field="old_size")
-        with translated_errors(), self._engine.connect() as connection:
+        with snapshot(self._engine) as connection:
             path = tile_reader(connection).consistency_path(request.old_size, size)
         return contract.GetConsistencyProofResponse(consistency_path=path, new_size=size, checkpoint=head.checkpoint)
 

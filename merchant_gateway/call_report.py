@@ -44,7 +44,6 @@ SIGNATURE_HELD = frozenset(
         ErrorReason.MERCHANT_MISMATCH,
         ErrorReason.ROLE_NOT_ALLOWED,
         ErrorReason.SECOND_SIGNATURE_REQUIRED,
-        ErrorReason.POOL_FULL,
         ErrorReason.FENCED,
         ErrorReason.DATABASE_UNAVAILABLE,
         ErrorReason.SHUTTING_DOWN,

@@ -184,7 +184,7 @@ def _guarded(
         try:
             answer = method(_read(request, deserialiser), context)
         except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
-            status = _failed(error, name, started, report, lambda: _read(request, deserialiser))
+            status = status_of_failure(error, name, started, report, lambda: _read(request, deserialiser))
         else:
             report.answered(name, time.perf_counter() - started)
             return answer
@@ -201,7 +201,7 @@ def _guarded_stream(
         try:
             yield from method(_read(request, deserialiser), context)
         except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
-            status = _failed(error, name, started, report, lambda: _read(request, deserialiser))
+            status = status_of_failure(error, name, started, report, lambda: _read(request, deserialiser))
         else:
             report.answered(name, time.perf_counter() - started)
             return
@@ -210,7 +210,9 @@ def _guarded_stream(
     return call
 
 
-def _failed(error: Exception, name: str, started: float, report: CallReport, request: Callable[[], Any]) -> Status:
+def status_of_failure(
+    error: Exception, name: str, started: float, report: CallReport, request: Callable[[], Any]
+) -> Status:
     """The status that the caller gets, under an id by which the operator finds it in the log."""
     call_id = new_call_id()
     with structlog.contextvars.bound_contextvars(call_id=call_id):

@@ -27,9 +27,10 @@ _CHANNEL_OPTIONS = (
     # A workbook or a call's receipts may be larger than gRPC's usual limit of 4 MiB a message.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.max_send_message_length", 16 * 1024 * 1024),
-    # Only while a call waits, and seldom: a gateway closes connections that ping it more often than it allows.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    # A line that has fallen silent is given up while a call waits, long before the operating system would.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     # The transport looks for a gateway that came back about as often as calls are sent again.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),

@@ -11,10 +11,16 @@ from grpc_status import rpc_status
 from clearing.errors import ClearingError, ErrorReason
 
 RETRIED_CODES = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    }
 )
 """What sending the same again may help with. After DEADLINE_EXCEEDED the gateway may or may not have decided; since the
-same references with the same content hear the first decision again, asking once more is how to find out."""
+same references with the same content hear the first decision again, asking once more is how to find out. CANCELLED is
+what gRPC makes of a call that comes at the very moment when the gateway hangs up."""
 
 _NANOS_PER_SECOND = 1_000_000_000
 
@@ -39,9 +45,11 @@ class GatewayError(ClearingError):
         field_violations: tuple[FieldViolation, ...] = (),
         envelope_index: int | None = None,
         retry_delay_seconds: float = 0.0,
+        call_id: str = "",
     ) -> None:
         """``reason`` is None where the gateway was not reached, or named one that this version does not know."""
-        super().__init__(f"{message} ({reason.name if reason is not None else code.name})")
+        name = reason.name if reason is not None else code.name
+        super().__init__(f"{message} ({name}, call {call_id})" if call_id else f"{message} ({name})")
         self.code = code
         self.message = message
         self.reason = reason
@@ -50,6 +58,8 @@ class GatewayError(ClearingError):
         """Which envelope of the call is at fault, from 0."""
         self.retry_delay_seconds = retry_delay_seconds
         """How long the gateway asks to wait."""
+        self.call_id = call_id
+        """By which the gateway's operator finds the call in the log; empty where the gateway gave none."""
 
     @property
     def is_worth_retrying(self) -> bool:
@@ -81,6 +91,7 @@ def gateway_error_of(error: grpc.RpcError, address: str) -> GatewayError:
         field_violations=tuple(FieldViolation(each.field, each.description) for each in bad_request.field_violations),
         envelope_index=int(index) if index.isdecimal() else None,
         retry_delay_seconds=retry.retry_delay.seconds + retry.retry_delay.nanos / _NANOS_PER_SECOND,
+        call_id=info.metadata.get("call_id", ""),
     )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import grpc
 import sqlalchemy
 
+from clearing.contract import bounds
 from clearing.contract.entry import decode_entry, timestamp_of
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import EntryIndex, MerchantId
+from clearing.model import EntryIndex, MerchantId, Role
 from clearing.rules.directory import Key, Merchant, Prices, TermsScope
+from clearing.store.database import snapshot
 from clearing.store.database_errors import translated_errors
+from clearing.store.ledger_reads import list_past_lots
 from clearing.stored_log import stored_leaf
 from clearing.v1 import instruction_pb2
 from clearing.v1 import operations_pb2 as contract
@@ -98,6 +101,29 @@ class Operations(OperationsServicer):
             for prices in directory.terms[scope]
         ]
         return contract.ListTermsResponse(terms=terms)
+
+    def ListPastLots(
+        self, request: contract.ListPastLotsRequest, context: grpc.ServicerContext
+    ) -> contract.ListPastLotsResponse:
+        """A page of what ``ExpireLots`` would book: operators book it, and the cards are nobody else's business."""
+        caller_of(context, self._authenticator).require_role(Role.OPERATOR)
+        today = self._authenticator.directory().local_date(self._authenticator.ledger_time())
+        as_of = bounds.date(request.as_of, "as_of") if request.as_of else today
+        page_size = min(request.page_size or bounds.EXPIRE_CARDS_MAX, bounds.EXPIRE_CARDS_MAX)
+        bounds.whole_number(page_size, 1, bounds.EXPIRE_CARDS_MAX, "page_size")
+        after = bounds.card_token(request.page_token, "page_token") if request.page_token else None
+        with snapshot(self._engine) as connection:
+            page = list_past_lots(connection, as_of, cards_limit=page_size, after=after)
+        return contract.ListPastLotsResponse(
+            as_of=as_of.isoformat(),
+            lots=[
+                contract.PastLot(
+                    card_token=lot.card, issuer=lot.issuer, expires_on=lot.expires_on.isoformat(), points=lot.points
+                )
+                for lot in page.lots
+            ],
+            next_page_token=page.goes_on_after or "",
+        )
 
 
 def _merchant(merchant: Merchant) -> contract.Merchant:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from clearing.log.merkle import HASH_SIZE
 from clearing.log.note import Verifier
 from clearing.model import EntryIndex, MerchantId, Reference
 from clearing.receipt import Receipt
+from merchant_gateway.sqlite_file import SqliteFile, is_error
 from merchant_gateway.transaction_receipt import ForkedLogError, TransactionReceipt, check_recorded
 
 SCHEMA_VERSION = 1
@@ -63,13 +63,12 @@ class ReceiptStore:
         """
         self._path = path
         self._verifier = verifier
-        self._lock = threading.Lock()
         with self._translated_errors():
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._file = SqliteFile(path, ("synchronous = NORMAL", "foreign_keys = ON"))
         try:
             self._prepare()
         except ClearingError:
-            self._connection.close()
+            self.close()
             raise
 
     def keep(self, receipts: Iterable[tuple[Checkpoint, TransactionReceipt]]) -> None:
@@ -77,7 +76,7 @@ class ReceiptStore:
 
         Raises ``ForkedLogError`` if the alliance signed something else for the same place before.
         """
-        with self._transaction() as cursor:
+        with self._writing() as cursor:
             for checkpoint, transaction in receipts:
                 receipt = transaction.receipt
                 self._keep_checkpoint(cursor, checkpoint, receipt.checkpoint)
@@ -89,7 +88,7 @@ class ReceiptStore:
 
     def find(self, merchant: MerchantId, reference: Reference) -> TransactionReceipt | None:
         """The receipt of a merchant's transaction, verified again; None if it is not kept here."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             row = cursor.execute(
                 "SELECT entry_index, position, leaf, inclusion_path, note FROM place"
                 " JOIN entry USING (entry_index) JOIN checkpoint ON size = checkpoint_size"
@@ -105,19 +104,18 @@ class ReceiptStore:
 
     def newest_checkpoint(self) -> str | None:
         """The largest checkpoint kept, as its signed note."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             row = cursor.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         return str(row[0]) if row is not None else None
 
     def count(self) -> int:
         """For how many references a receipt is kept."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             return int(cursor.execute("SELECT count(*) FROM place").fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         """The store itself."""
@@ -130,13 +128,7 @@ class ReceiptStore:
         self.close()
 
     def _prepare(self) -> None:
-        with self._translated_errors():
-            # A till's other program may hold the file for a moment.
-            self._connection.execute("PRAGMA busy_timeout = 10000")
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-        with self._transaction() as cursor:
+        with self._writing() as cursor:
             version = cursor.execute("PRAGMA user_version").fetchone()[0]
             if version == 0 and not cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 for statement in _SCHEMA.split(";")[:-1]:
@@ -176,16 +168,14 @@ class ReceiptStore:
                 )
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock, self._translated_errors():
-            cursor = self._connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                yield cursor
-            except BaseException:
-                cursor.execute("ROLLBACK")
-                raise
-            cursor.execute("COMMIT")
+    def _writing(self) -> Iterator[sqlite3.Cursor]:
+        with self._translated_errors(), self._file.writing() as cursor:
+            yield cursor
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Cursor]:
+        with self._translated_errors(), self._file.reading() as cursor:
+            yield cursor
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -193,4 +183,12 @@ class ReceiptStore:
             yield
         except (sqlite3.Error, OverflowError) as error:
             # OverflowError: an index beyond SQLite's integers, which no real log reaches.
-            raise ReceiptStoreError(f"the file of receipts {self._path} cannot be used: {error}") from error
+            if is_error(error, sqlite3.SQLITE_FULL):
+                raise ReceiptStoreError(
+                    f"there is no room to keep receipts in {self._path}: {error}; free space, then send the same "
+                    "again: what was decided is answered with the same receipts"
+                ) from error
+            raise ReceiptStoreError(
+                f"the file of receipts {self._path} cannot be used: {error}; check that it is one, the disk, and who "
+                "may write there"
+            ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -11,14 +10,20 @@ from grpc_reflection.v1alpha import reflection
 
 from clearing.addresses import require_plain_text_stays_here, split_address
 from clearing.errors import ClearingError
+from merchant_gateway.admission import Admission
 from merchant_gateway.call_report import CallReport
 from merchant_gateway.errors import ErrorInterceptor
 from merchant_gateway.health import Health
 
-THREADS = 128
-"""A thread waits for the writer during each Submit, so there are more than the cores could use."""
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """Above what any call of ours may carry, so that a call too large hears our reason instead of the transport's."""
+PENDING_CALLS_MAX = 5_000
+"""Calls that the transport has and that nobody has looked at yet. Beyond, it cancels calls without a reason; its own
+limit of 1,000 is reached before they are refused with one, should many tills come at once."""
+KEEPALIVE_SECONDS = 10
+"""After so long a silence a connection is asked whether its other end is still there,"""
+KEEPALIVE_TIMEOUT_SECONDS = 10
+"""and given up, with the calls on it, if nothing is heard for so long."""
 STOP_GRACE_SECONDS = 20.0
 
 SERVICES = tuple(f"clearing.v1.{name}" for name in ("MerchantGateway", "Operations", "Settlement", "Audit"))
@@ -56,12 +61,22 @@ class GatewayServer:
         host, port = split_address(address)
         if credentials is None and not insecure_plaintext:
             require_plain_text_stays_here(address)
+        report = report if report is not None else CallReport()
+        self._admission = Admission(report)
         self._server = grpc.server(
-            ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="call"),
-            interceptors=[ErrorInterceptor(report)],
+            self._admission.others,
+            interceptors=[self._admission, ErrorInterceptor(report)],
             options=(
                 # Two servers on one port would each get some of the calls.
                 ("grpc.so_reuseport", 0),
+                ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
+                ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
+                ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1_000),
+                ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1_000),
+                ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                # Clients ask the same, and are not to be taken for a flood.
+                ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 500),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
             ),
@@ -90,9 +105,14 @@ class GatewayServer:
         self._server.start()
         self._health.start()
 
+    def announce_stop(self) -> None:
+        """Have health say NOT_SERVING, for good; calls are still taken."""
+        self._health.stop()
+
     def stop(self) -> None:
         """Say so by health first, take no new call, let calls under way finish."""
         self._health.stop()
         stopped = self._server.stop(STOP_GRACE_SECONDS)
         self._health.end_watches()
         stopped.wait()
+        self._admission.close()

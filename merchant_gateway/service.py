@@ -59,18 +59,20 @@ class MerchantGateway(MerchantGatewayServicer):
             )
         call = PresentmentCall(context, self._authenticator)
         messages: list[SignedMessage] = []
-        for index, envelope in enumerate(request.envelopes):
-            try:
-                messages.append(call.presentment(envelope))
-            except Rejection as rejection:
-                raise rejection.of_envelope(index) from None
-        call.count()
-        replies = self._writer.submit(messages).result()
+        with self._writer.room_for(len(request.envelopes)):
+            for index, envelope in enumerate(request.envelopes):
+                try:
+                    messages.append(call.presentment(envelope))
+                except Rejection as rejection:
+                    raise rejection.of_envelope(index) from None
+            call.count()
+            decided = self._writer.submit(messages)
+        replies = decided.result()
         response = contract.SubmitResponse()
         for index, reply in enumerate(replies):
             if isinstance(reply, Rejection):
                 raise reply.of_envelope(index)
-            response.receipts.append(reply.message())
+            reply.add_to(response.receipts)
         if response.ByteSize() > ANSWER_BYTES_MAX:
             raise Rejection(
                 ErrorReason.CALL_SIZE,

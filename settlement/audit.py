@@ -1,11 +1,12 @@
 """The auditor's check of an exported log: from a folder and one public key to the certainty that everything adds up.
 
-1. checkpoint   signed by the alliance's log key                                       ``clearing.log.folder``
-2. leaves       every entry, hash tile and the root against the checkpoint              ``clearing.log.folder``
-3. replay       signatures under the keys valid at each entry, and every outcome        ``clearing.replay``
-4. settlement   every proposal's statements and payments, computed again from the log
-5. invariants   the books against the cards                                             ``clearing.rules.invariants``
-6. statements   files handed over with the log, against the digests in it
+1. checkpoint   signed by the alliance's log key; no file but the log's                 ``clearing.log.folder``
+2. evidence     what others kept of the log, if any is given: the log has only grown    ``clearing.evidence``
+3. leaves       every entry, hash tile and the root against the checkpoint              ``clearing.log.folder``
+4. replay       signatures under the keys valid at each entry, and every outcome        ``clearing.replay``
+5. settlement   every proposal's statements and payments, computed again from the log
+6. invariants   the books against the cards                                             ``clearing.rules.invariants``
+7. statements   each that is proposed is there, with the digest in the log; no others   ``settlement.export_files``
 """
 
 from __future__ import annotations
@@ -13,33 +14,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from clearing.authentication import SignedInstruction
 from clearing.contract.entry import decode_entry
 from clearing.decision import DecidedEntry
-from clearing.errors import ClearingError
+from clearing.evidence import Evidence
 from clearing.log.checkpoint import Checkpoint
 from clearing.log.folder import read_log_folder
 from clearing.log.note import Verifier
 from clearing.model import ApproveSettlement, EntryIndex, KeyId, Outcome, ProposeSettlement, WindowId
 from clearing.replay import Replay
-from clearing.rules.directory import Directory
 from clearing.rules.invariants import violations
-from settlement.files import StatementFormat, statement_file_name
+from settlement.export_files import AuditDifference, compare_statements, require_no_other_tiles
 from settlement.month_end import settle
 from settlement.proposal import proposal_of
 
-STATEMENTS_FOLDER = "statements"
-"""Beside the log's own files: ``statements/YYYY-MM/`` with the statements in JSON, as they were handed over."""
-
 Progress = Callable[[int, int], None]
 """Told how many of how many entries are checked."""
-
-
-class AuditDifference(ClearingError):
-    """Something in the export is not what the log itself makes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,38 +50,54 @@ class AuditReport:
     windows_proposed: tuple[WindowId, ...]
     """Those whose settlement was computed again."""
     statement_digests: int
-    statement_files: int
+    statement_files: int | None
+    """Those compared; None if only the log was checked."""
     replaced_proposals: tuple[str, ...]
     """What was wrong with proposals that were corrected before anybody approved them."""
     to_review: dict[KeyId, list[EntryIndex]]
     """Entries signed by keys that somebody else may have had at the time."""
+    earlier_checkpoints: int
+    """Those kept by others, found again."""
+    earlier_entries: int
+    """The same of entries."""
 
 
-def verify_export(directory: Path, verifier: Verifier, progress: Progress | None = None) -> AuditReport:
+def verify_export(
+    directory: Path,
+    verifier: Verifier,
+    progress: Progress | None = None,
+    *,
+    evidence: Evidence | None = None,
+    with_statements: bool = True,
+) -> AuditReport:
     """Check the export in ``directory`` under the alliance's log key.
 
-    Raises ``FolderError``, ``ReplayDifference`` or ``AuditDifference`` on the first thing that is not right, naming the
-    entry.
+    ``evidence`` is what others kept of the log before. Without statements the log alone is checked.
+    Raises ``FolderError``, ``TwoLogsError``, ``ReplayDifference`` or ``AuditDifference`` on the first thing that is not
+    right, naming the entry or file.
     """
     folder = read_log_folder(directory, verifier)  # 1
+    require_no_other_tiles(directory, folder.checkpoint.size)
+    if evidence is not None:
+        evidence.require_kept_by(folder)  # 2
     replay = Replay()
     digests = 0
     false_proposals: dict[WindowId, str] = {}
     """By window: what is wrong with the proposal that stands."""
     replaced: list[str] = []
-    for leaf in folder.entries():  # 2
-        decided = replay.step(leaf)  # 3
+    for leaf in folder.entries():  # 3
+        decided = replay.step(leaf)  # 4
         if isinstance(decided.message, SignedInstruction):
             if decided.index == 0:
                 _check_founding(decided, verifier)
-            digests += _check_settlement(replay, decided, false_proposals, replaced)  # 4
+            digests += _check_settlement(replay, decided, false_proposals, replaced)  # 5
         if progress is not None:
             progress(replay.size, folder.checkpoint.size)
     for difference in false_proposals.values():
         raise AuditDifference(difference)
-    _check_invariants(replay)  # 5
+    _check_invariants(replay)  # 6
     assert replay.directory is not None, "a checkpoint's tree has entries"
-    files = _check_statement_files(directory / STATEMENTS_FOLDER, replay.directory)  # 6
+    files = compare_statements(directory, replay.directory) if with_statements else None  # 7
     closed = replay.directory.closed_windows
     return AuditReport(
         checkpoint=folder.checkpoint,
@@ -97,13 +105,15 @@ def verify_export(directory: Path, verifier: Verifier, progress: Progress | None
         signatures=replay.signatures,
         outcomes=replay.outcomes,
         cards=len(replay.ledger.cards),
-        points_outstanding=sum(card.points_held() for card in replay.ledger.cards.values()),
+        points_outstanding=sum(card.points_held for card in replay.ledger.cards.values()),
         windows_closed=tuple(closed),
         windows_proposed=tuple(window for window, state in closed.items() if state.proposal is not None),
         statement_digests=digests,
         statement_files=files,
         replaced_proposals=tuple(replaced),
         to_review=replay.entries_since_compromise(),
+        earlier_checkpoints=evidence.checkpoints if evidence is not None else 0,
+        earlier_entries=evidence.entries if evidence is not None else 0,
     )
 
 
@@ -175,26 +185,3 @@ def _check_invariants(replay: Replay) -> None:
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise AuditDifference(f"after entry {replay.size - 1} the books do not hold: {found[0]}{more}")
-
-
-def _check_statement_files(folder: Path, directory: Directory) -> int:
-    """Compare the statement files that came with the log with the digests in it; how many were compared."""
-    compared = 0
-    for window, closed in directory.closed_windows.items():
-        if closed.proposal is None:
-            continue
-        digests = [(None, closed.proposal.alliance_statement_digest), *closed.proposal.statement_digests]
-        for merchant, digest in digests:
-            path = folder / window / statement_file_name(merchant, StatementFormat.JSON)
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise AuditDifference(f"{path}: cannot be read: {error.strerror}") from None
-            if sha256(content).digest() != digest:
-                raise AuditDifference(
-                    f"{path}: has the digest {sha256(content).hexdigest()}, and {digest.hex()} is logged for {window}"
-                )
-            compared += 1
-    return compared

@@ -6,7 +6,7 @@ import sqlalchemy
 
 from clearing.model import EntryIndex, WindowId
 from clearing.rules.directory import Directory
-from clearing.store.database_errors import translated_errors
+from clearing.store.database import snapshot
 from clearing.store.ledger_reads import read_flows
 from clearing.stored_log import tile_reader
 from settlement.errors import WindowNotClosedError
@@ -19,7 +19,7 @@ def settle_stored(engine: sqlalchemy.Engine, directory: Directory, window: Windo
     if closed is None:
         raise WindowNotClosedError(window)
     entries = closed.range
-    with translated_errors(), engine.connect() as connection:
+    with snapshot(engine) as connection:
         before = read_flows(connection, EntryIndex(0), entries.first_index)
         during = read_flows(connection, entries.first_index, entries.end_index)
         root = tile_reader(connection).root(entries.end_index)

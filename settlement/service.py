@@ -14,6 +14,8 @@ from clearing.errors import ErrorReason, Rejection
 from clearing.model import EntryIndex, MerchantId, Role, WindowId
 from clearing.rules.calendar import next_window
 from clearing.rules.directory import Directory, WindowStatus
+from clearing.store.database import snapshot
+from clearing.stored_log import stored_receipt
 from clearing.v1 import entry_pb2
 from clearing.v1 import settlement_pb2 as contract
 from clearing.v1.settlement_pb2_grpc import SettlementServicer
@@ -77,6 +79,20 @@ class SettlementService(SettlementServicer):
         except ValueError:
             bounds.invalid("format", "must be JSON, CSV or XLSX")
         return contract.GetStatementResponse(file_name=file.name, content=file.content)
+
+    def GetProposal(
+        self, request: contract.GetProposalRequest, context: grpc.ServicerContext
+    ) -> contract.GetProposalResponse:
+        """The proposal's entry, proven: by it a merchant knows its statement for the one that is settled."""
+        self._caller_of(context)
+        window = bounds.window(request.window, "window")
+        closed = self._directory().closed_windows.get(window)
+        head = self._writer.head
+        if closed is None or closed.proposed_in is None or head is None:
+            raise Rejection(ErrorReason.NOT_FOUND, f"no settlement of {window} is proposed yet", field="window")
+        with snapshot(self._engine) as connection:
+            receipt = stored_receipt(connection, closed.proposed_in, head)
+        return contract.GetProposalResponse(receipt=receipt.message())
 
     def _directory(self) -> Directory:
         directory = self._writer.directory

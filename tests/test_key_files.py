@@ -135,6 +135,34 @@ def test_a_file_without_a_private_key_is_named(tmp_path: Path, content: bytes) -
         read_private_key(private(tmp_path / "key.pem", content))
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (
+            b'{"origin": "cards.example/log", "log_verifier": "cards.example/log+0+A"}',
+            "the alliance's name and public key",
+        ),
+        (
+            ed25519.Ed25519PrivateKey.generate()
+            .public_key()
+            .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            "a public key",
+        ),
+        (b"-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n", "a certificate"),
+        (b"merchant,legal_name\n", "in PEM"),
+    ],
+    ids=["alliance.json", "public key", "certificate", "text"],
+)
+def test_a_file_that_is_no_secret_is_named_for_what_it_is_and_need_not_be_private(
+    tmp_path: Path, content: bytes, named: str
+) -> None:
+    path = private(tmp_path / "given", content)
+    path.chmod(0o644)
+    with pytest.raises(NotAKeyFileError, match=rf"given does not hold a private key.*{named}") as raised:
+        read_private_key(path)
+    assert "chmod" not in str(raised.value)
+
+
 def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
     with pytest.raises(KeyFileUnreadableError, match="larger than"):
         read_private_key(private(tmp_path / "key.pem", b"x" * (FILE_BYTES_MAX + 1)))

@@ -1,96 +1,37 @@
-"""The command ``clearing``: its parts put together, and the one place where errors become an exit code."""
+"""The command ``clearing``: where it begins and ends. What it can do is loaded after that: Ctrl-C may come first."""
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import traceback
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 # gRPC's own messages would stand between ours; what they say reaches us as errors. Set before gRPC is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # PostgreSQL's commands are run by fork and exec; gRPC's own handlers of a fork may crash the child under load.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-import typer
-
-from clearing.cli.console import complain, note, say
-from clearing.cli.logs import configure_logs
-from clearing.cli.on_demand import CommandsOnDemand
-from clearing.errors import ClearingError
-from clearing.settings import load_settings
-
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
-
-
-app = typer.Typer(
-    name="clearing",
-    cls=CommandsOnDemand,
-    help="A clearing house for a loyalty alliance: one shared card, a signed ledger, a settled and audited month.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        try:
-            say(f"clearing {version('loyalty-clearing')}")
-        except PackageNotFoundError:
-            say("clearing, run from a folder where it is not installed")
-        raise typer.Exit
-
-
-@app.callback()
-def _settings(
-    context: typer.Context,
-    home: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of keys and data (CLEARING_HOME; ./clearing-data).")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="The gateway (CLEARING_ADDRESS; 127.0.0.1:7070).")
-    ] = None,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Connect with TLS; who signed the gateway's certificate (CLEARING_TLS_CA)."),
-    ] = None,
-    print_version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    configure_logs()
-    context.obj = load_settings(home=home, address=address, tls_ca=tls_ca)
 
 
 def main() -> None:
     """Run the command that the arguments name.
 
-    Exit codes: 0 done, 1 not done, 2 wrong usage, 130 interrupted. Whatever goes wrong, a user reads one clear message.
+    Exit codes: 0 done, 1 not done, 2 wrong usage, 130 interrupted.
     """
     try:
-        app()
-    except ClearingError as error:
-        complain(str(error))
+        from clearing.cli.application import run
+
+        run()
     except KeyboardInterrupt:
-        complain("interrupted")
+        _say_interrupted()
         sys.exit(INTERRUPTED)
-    except Exception as error:  # the outermost place: a defect of ours must not show a user our code
-        _report_defect(error)
-    else:
-        return
-    sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # Ctrl-C within a command, as Typer reports it
+            _say_interrupted()
+        raise
 
 
-def _report_defect(error: Exception) -> None:
-    details = "".join(traceback.format_exception(error))
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", prefix="clearing-failure-", suffix=".txt", delete=False
-    ) as file:
-        file.write(details)
-    complain(f"clearing failed in a way it should not ({type(error).__name__}): {error}")
-    note(f"The details are in {file.name}; send them to whoever maintains this program.")
+def _say_interrupted() -> None:
+    sys.stderr.write("Interrupted; what was done stays done, and the same command may be run again.\n")

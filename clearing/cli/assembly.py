@@ -10,6 +10,7 @@ import sqlalchemy
 from clearing.clock import WallClock, system_time
 from clearing.log.note import Signer
 from clearing.metrics import NO_METRICS, Metrics
+from clearing.store.writer_lock import WriterLock
 from clearing.v1.audit_pb2_grpc import add_AuditServicer_to_server
 from clearing.v1.merchant_gateway_pb2_grpc import add_MerchantGatewayServicer_to_server
 from clearing.v1.operations_pb2_grpc import add_OperationsServicer_to_server
@@ -41,13 +42,15 @@ class Gateway:
         reflect: bool = False,
         access: Access | None = None,
         metrics: Metrics = NO_METRICS,
+        lock: WriterLock | None = None,
     ) -> None:
         """Take up the log in the database, which is migrated, and listen; ``start`` serves.
 
-        Without ``access`` it is for loopback only. Raises what ``Writer`` and ``GatewayServer`` raise.
+        Without ``access`` it is for loopback only; ``lock`` is the writer's lock where it is held already. Raises what
+        ``Writer`` and ``GatewayServer`` raise.
         """
         access = access if access is not None else Access()
-        self.writer = Writer(engine, log_signer, wall_clock, metrics)
+        self.writer = Writer(engine, log_signer, wall_clock, metrics, lock)
         authenticator = Authenticator(
             self.writer,
             wall_clock,
@@ -81,6 +84,11 @@ class Gateway:
     def start(self) -> None:
         """Serve."""
         self.server.start()
+
+    def announce_stop(self) -> None:
+        """Have health say that this gateway ends, and turn new calls away by name; those under way go on."""
+        self.server.announce_stop()
+        self.writer.take_no_more()
 
     def stop(self) -> None:
         """Let calls under way finish, then give the log back."""

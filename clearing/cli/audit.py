@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from clearing.cli.audit_report import print_report, report_object
 from clearing.cli.connection import GatewayConnection, reader
-from clearing.cli.console import print_json, print_table, progress_bar, say
+from clearing.cli.console import print_json, progress_bar, say
+from clearing.cli.earlier import read_evidence
 from clearing.cli.entry_text import print_entry
 from clearing.cli.home import read_alliance
 from clearing.cli.options import JsonOption, ReadKeyOption, settings_of
@@ -17,9 +19,8 @@ from clearing.errors import ClearingError
 from clearing.folder_proof import prove_entry, prove_reference
 from clearing.log.note import NoteError, Verifier, parse_verifier
 from clearing.log.proof import verify_proof
-from clearing.model import Outcome
 from merchant_gateway.log_export import LogExporter
-from settlement.audit import AuditReport, verify_export
+from settlement.audit import verify_export
 
 app = typer.Typer(no_args_is_help=True, help="Export the log, verify it offline, prove single entries.")
 
@@ -68,19 +69,41 @@ def export(
 
 
 @app.command()
-def verify(directory: FolderArgument, key: VerifierOption, as_json: JsonOption = False) -> None:
+def verify(
+    directory: FolderArgument,
+    key: VerifierOption,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="What somebody kept of this log from before, which the export must have grown from: a checkpoint, a "
+            "proof, a receipt, or a merchant's file of receipts; repeatable.",
+        ),
+    ] = None,
+    without_statements: Annotated[
+        bool, typer.Option("--without-statements", help="Check the log alone, where it came without statements.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Check an export with nothing but its folder and the alliance's public key.
 
     The checkpoint's signature, every leaf against the root, every envelope's signature under the keys valid at that
-    entry, every outcome against the rules, the books, each proposed settlement, and the statements that came with it.
-    Exit code 1 on the first difference, which is named.
+    entry, every outcome against the rules, the books, each proposed settlement, and that its statements are there, all
+    of them and no others. Exit code 1 on the first difference, which is named.
     """
     verifier = verifier_of(key)
+    evidence = read_evidence(earlier, verifier) if earlier else None
     with progress_bar() as bar:
         task = bar.add_task("Verifying entries", total=None)
-        report = verify_export(directory, verifier, lambda done, total: bar.update(task, completed=done, total=total))
+        report = verify_export(
+            directory,
+            verifier,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            evidence=evidence,
+            with_statements=not without_statements,
+        )
     if as_json:
-        print_json(_as_object(report))
+        print_json(report_object(report))
     else:
         print_report(report)
 
@@ -137,75 +160,13 @@ def verifier_of(key: str) -> Verifier:
     if path.suffix == ".json":
         return read_alliance(path).verifier
     try:
-        return parse_verifier(path.read_text(encoding="utf-8").strip())
+        text = path.read_text(encoding="utf-8").strip()
+        if "PRIVATE KEY-----" in text:
+            raise ProofRequestError(
+                f"--key: {path} holds a private key; give the alliance's public one, such as alliance.json"
+            )
+        return parse_verifier(text)
     except NoteError as error:
         raise ProofRequestError(f"--key: {path} holds no verifier key: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProofRequestError(f"--key: cannot read {path}: {error}") from None
-
-
-def print_report(report: AuditReport) -> None:
-    """What was checked, as tables for people."""
-    rows = [
-        (kind, outcome.name.lower(), f"{count:,}")
-        for (kind, outcome), count in sorted(report.outcomes.items(), key=lambda item: (item[0][1], item[0][0]))
-    ]
-    print_table(
-        "Outcomes, each decided again by the rules",
-        ("kind", "outcome", "entries or transactions"),
-        rows,
-        ("entries or transactions",),
-    )
-    print_table(
-        "Verified",
-        ("what", "count"),
-        [
-            ("entries under the checkpoint's root", f"{report.entries:,}"),
-            ("signatures", f"{report.signatures:,}"),
-            ("cards", f"{report.cards:,}"),
-            ("points on cards", f"{report.points_outstanding:,}"),
-            ("windows closed", f"{len(report.windows_closed):,}"),
-            ("settlements computed again", f"{len(report.windows_proposed):,}"),
-            ("statement digests compared", f"{report.statement_digests:,}"),
-            ("statement files compared", f"{report.statement_files:,}"),
-        ],
-        ("count",),
-    )
-    for difference in report.replaced_proposals:
-        say(f"Corrected before it was approved: {difference}", "yellow")
-    for key_id, indexes in report.to_review.items():
-        say(
-            f"To review: key {key_id} may have been somebody else's when it signed {len(indexes):,} entries"
-            + (f", from entry {indexes[0]:,} on." if indexes else "."),
-            "yellow",
-        )
-    say(
-        f"{report.checkpoint.origin} is in order up to entry {report.checkpoint.size - 1:,}; "
-        f"root {report.checkpoint.root.hex()}.",
-        "green",
-    )
-
-
-def _as_object(report: AuditReport) -> dict[str, Any]:
-    refused = sum(count for (_, outcome), count in report.outcomes.items() if outcome is not Outcome.ACCEPTED)
-    return {
-        "verified": True,
-        "origin": report.checkpoint.origin,
-        "entries": report.entries,
-        "root": report.checkpoint.root.hex(),
-        "signatures": report.signatures,
-        "accepted": report.outcomes.total() - refused,
-        "refused": refused,
-        "outcomes": [
-            {"kind": kind, "outcome": outcome.name, "count": count}
-            for (kind, outcome), count in sorted(report.outcomes.items())
-        ],
-        "cards": report.cards,
-        "points_outstanding": report.points_outstanding,
-        "windows_closed": list(report.windows_closed),
-        "windows_proposed": list(report.windows_proposed),
-        "statement_digests": report.statement_digests,
-        "statement_files": report.statement_files,
-        "replaced_proposals": list(report.replaced_proposals),
-        "to_review": {key_id: list(indexes) for key_id, indexes in report.to_review.items()},
-    }

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import typer
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -42,6 +43,18 @@ def note(text: str, style: str = "") -> None:
 def complain(text: str) -> None:
     """What went wrong, in red; one line unless the error itself names several faults."""
     note("Error: " + "\n".join(" ".join(line.split()) for line in text.splitlines()), "red")
+
+
+def require_consent(question: str, *, yes: bool) -> None:
+    """Ask whoever sits at the terminal, and end the command unless the answer is yes.
+
+    With ``yes``, or where nobody sits there, it goes on: a script has been told what to do.
+    """
+    if not yes and sys.stdin.isatty():
+        # On standard error, so that it is seen where the result goes to a file.
+        messages.print(Text(f"{question} [y/N] "), end="", soft_wrap=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise typer.Abort
 
 
 def print_json(value: Any) -> None:

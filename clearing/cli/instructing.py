@@ -106,6 +106,19 @@ class Instructor:
             decided = self._decided(self._envelope(action, again, also_signs, not_before))
         return decided
 
+    def require(
+        self,
+        action: Instruction,
+        *reference_parts: str,
+        also_signs: Sequence[PrivateKey] = (),
+        not_before: Instant | None = None,
+    ) -> Decided:
+        """Have it decided, and accepted. Raises ``RefusedError`` besides what ``instruct`` raises."""
+        decided = self.instruct(action, *reference_parts, also_signs=also_signs, not_before=not_before)
+        if decided.outcome is not Outcome.ACCEPTED:
+            raise RefusedError(decided)
+        return decided
+
     def draft(
         self,
         path: Path,

@@ -11,7 +11,7 @@ from clearing.contract.entry import EntryError, decode_entry
 from clearing.contract.instruction import PAYLOAD_TYPE
 from clearing.log.merkle import ProofError
 from clearing.log.note import NoteError, Verifier
-from clearing.model import EntryIndex, Instant, Outcome, WindowRange
+from clearing.model import EntryIndex, Instant, Outcome, Points, WindowRange
 from clearing.receipt import Receipt, verify_receipt
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.instruction_pb2 import Instruction
@@ -31,6 +31,8 @@ class Decided:
     """It had been decided before; this is what was decided then."""
     window_range: WindowRange | None
     """Of a closed window."""
+    points_expired: Points
+    """Of expired lots."""
 
 
 def decided_by(envelope: Envelope, receipt: Receipt, verifier: Verifier) -> Decided:
@@ -59,6 +61,7 @@ def decided_by(envelope: Envelope, receipt: Receipt, verifier: Verifier) -> Deci
         accepted_at=entry.accepted_at,
         replayed=receipt.replayed,
         window_range=entry.instruction_result.window_range,
+        points_expired=entry.instruction_result.points_expired,
     )
 
 

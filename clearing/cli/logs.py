@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from clearing.cli.streams import LogStream
 from clearing.settings import LogLevel
 
 SECRETS: Final = re.compile(
@@ -50,10 +51,10 @@ def configure_logs(*, as_json: bool = False, level: LogLevel = LogLevel.WARNING)
     structlog.configure(
         processors=[*prepare, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level_number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(LogStream(sys.stderr))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=prepare,

@@ -9,7 +9,7 @@ import typer
 
 from clearing.cli.connection import GatewayConnection, reader
 from clearing.cli.console import print_json, print_table, progress_bar, say
-from clearing.cli.instructing import Instructor, RefusedError, Signing, carry_out
+from clearing.cli.instructing import Instructor, Signing, carry_out
 from clearing.cli.options import (
     AtOption,
     DraftOption,
@@ -20,7 +20,6 @@ from clearing.cli.options import (
     settings_of,
 )
 from clearing.cli.store_merchants import listed_merchants
-from clearing.model import Outcome
 from clearing.v1.instruction_pb2 import AdmitMerchant, Instruction
 from merchant_gateway.baskets.csv_file import CsvFileError, Fault, read_rows
 
@@ -64,10 +63,7 @@ def import_merchants(
         instructor = Instructor(connection, Signing(key, at=at))
         for merchant, legal_name in progress.track(rows, description="Admitting merchants"):
             action = Instruction(admit_merchant=AdmitMerchant(merchant=merchant, legal_name=legal_name))
-            decided = instructor.instruct(action, "admit", merchant)
-            if decided.outcome is not Outcome.ACCEPTED:
-                raise RefusedError(decided)
-            admitted += not decided.replayed
+            admitted += not instructor.require(action, "admit", merchant).replayed
     if as_json:
         print_json({"admitted": admitted, "admitted_before": len(rows) - admitted})
     else:

@@ -31,6 +31,7 @@ COMMANDS = {
     "store": Command("clearing.cli.store:app", "Operator"),
     "key": Command("clearing.cli.key:app", "Operator"),
     "terms": Command("clearing.cli.terms:app", "Operator"),
+    "expire": Command("clearing.cli.expire:expire", "Operator"),
     "sign": Command("clearing.cli.sign:sign", "Operator"),
     "instruct": Command("clearing.cli.sign:instruct", "Operator"),
 }

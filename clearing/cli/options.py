@@ -42,6 +42,7 @@ ReferenceOption = Annotated[
         rich_help_panel=SIGNING,
     ),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 ReadKeyOption = Annotated[
     Path | None,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clearing.cli.connection import GatewayConnection
-from clearing.cli.console import output, print_json, say
+from clearing.cli.console import print_json, require_consent, say
 from clearing.cli.drafts import DraftError, read_draft, write_draft
 from clearing.cli.home import signing_keys
 from clearing.cli.instructing import report
 from clearing.cli.instruction_receipt import decided_by
-from clearing.cli.options import JsonOption, settings_of
+from clearing.cli.options import JsonOption, YesOption, settings_of
 from clearing.cli.wording import words
 from clearing.contract.bounds import SIGNATURES_MAX
 from clearing.envelope import add_signature, pre_authentication_encoding
@@ -30,7 +29,7 @@ def sign(
         list[Path] | None,
         typer.Option("--key", help="Private key file that signs; repeatable. Without it: as for other commands."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show in plain words what a draft says, and add a signature to it. No gateway is needed."""
@@ -50,8 +49,7 @@ def sign(
                 raise DraftError(f"key {each.key_id} has signed {file} already; have another person sign it")
     if len(envelope.signatures) + len(keys) > SIGNATURES_MAX:
         raise DraftError(f"an instruction has at most {SIGNATURES_MAX} signatures")
-    if not yes and sys.stdin.isatty() and output.is_terminal:
-        typer.confirm("Sign this?", abort=True)
+    require_consent("Sign this?", yes=yes)
     for each in keys:
         add_signature(envelope, each)
     write_draft(file, envelope)

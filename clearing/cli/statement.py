@@ -1,7 +1,8 @@
-"""``clearing statement``: download a closed window's statements."""
+"""``clearing statement``: download a closed window's statements, and compare their digest with the log."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from hashlib import sha256
 from pathlib import Path
@@ -12,9 +13,14 @@ import typer
 from clearing.cli.connection import GatewayConnection, reader
 from clearing.cli.console import print_json, say
 from clearing.cli.options import JsonOption, ReadKeyOption, WindowArgument, settings_of
-from clearing.errors import ClearingError
+from clearing.errors import ClearingError, ErrorReason
+from clearing.folder_proof import ProvenEntry
 from clearing.keys import PrivateKey
-from clearing.v1.settlement_pb2 import GetStatementRequest, StatementFormat
+from clearing.model import MerchantId, WindowId
+from clearing.receipt import receipt_of
+from clearing.v1.settlement_pb2 import GetProposalRequest, GetStatementRequest, StatementFormat
+from merchant_gateway.gateway_error import GatewayError
+from merchant_gateway.proposal_receipt import ProposedStatements, check_proposal
 
 FORMATS = (
     StatementFormat.STATEMENT_FORMAT_JSON,
@@ -39,19 +45,78 @@ def statement(
     key: ReadKeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Download a closed window's statement as JSON, CSV and Excel workbook."""
+    """Download a closed window's statement as JSON, CSV and Excel workbook.
+
+    Once the settlement is proposed, its digest is compared with the one in the log, which the alliance's key proves.
+    Exit code 1 if they differ.
+    """
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
         read_key = reader(settings, key)
         files = download_statement(connection, read_key, window, merchant)
+        proposed = proposed_statements(connection, read_key, window)
     folder = output / window
-    written = {str(write_statement(folder, name, content)): sha256(content).hexdigest() for name, content in files}
+    written = [(write_statement(folder, name, content), sha256(content).hexdigest()) for name, content in files]
+    json_path, json_content = written[0][0], files[0][1]
+    proof: Path | None = None
+    if proposed is not None:
+        proof = ProvenEntry.of_receipt(proposed.receipt).write(folder)[1]
+        # Only once the files are written: one that differs is evidence.
+        proposed.require_same(owner_of(json_content, merchant), json_content)
     if as_json:
-        print_json([{"file": path, "sha256": digest} for path, digest in written.items()])
+        print_json(
+            [
+                {
+                    "file": str(path),
+                    "sha256": digest,
+                    "recorded_in_entry": proposed.entry_index if proposed is not None and path == json_path else None,
+                }
+                for path, digest in written
+            ]
+        )
         return
-    for path, digest in written.items():
+    for path, digest in written:
         say(f"{path}  SHA-256 {digest}")
-    say("The log holds the SHA-256 of the JSON files once they are proposed; clearing audit verify compares them.")
+    if proposed is None:
+        say(
+            f"The settlement of {window} is not proposed yet, so the log records no digest to compare with; "
+            "this command compares it once it is.",
+            "yellow",
+        )
+    else:
+        say(f"{json_path.name}: digest as recorded in entry {proposed.entry_index} of the log, verified.", "green")
+        say("The log records the JSON form; CSV and workbook are the same statement for reading.")
+        say(f"The entry's proof is kept in {proof}: an audit can be held to it (--earlier).")
+
+
+def proposed_statements(connection: GatewayConnection, key: PrivateKey, window: str) -> ProposedStatements | None:
+    """The digests that the log records for a window's statements, proven; None before any is proposed.
+
+    Raises ``GatewayError``, and ``ReceiptError`` if the proof does not hold.
+    """
+    request = GetProposalRequest(window=window)
+    try:
+        receipt = connection.call(connection.settlement.GetProposal, request, key).receipt
+    except GatewayError as error:
+        if error.reason is ErrorReason.NOT_FOUND:
+            return None
+        raise
+    return check_proposal(WindowId(window), receipt_of(receipt), connection.alliance.verifier)
+
+
+def owner_of(statement: bytes, asked: str | None = None) -> MerchantId | None:
+    """Whose statement this is, in its JSON form; None for the alliance's.
+
+    Raises ``StatementFileError`` if it is no statement, or not that of the merchant who was asked for.
+    """
+    try:
+        content = json.loads(statement)
+        owner = None if content["kind"] == "alliance-statement" else MerchantId(content["merchant"]["id"])
+    except (ValueError, KeyError, TypeError):
+        raise StatementFileError("the gateway's answer is no statement; is it of another version?") from None
+    if asked is not None and owner != asked:
+        raise StatementFileError(f"the gateway's answer is the statement of {owner or 'the alliance'}, not of {asked}")
+    return owner
 
 
 def statement_json(connection: GatewayConnection, key: PrivateKey, window: str, merchant: str | None = None) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group
 
 from clearing.cli.console import make_table
+from settlement.money import amount_text
 
 MATRIX_PARTICIPANTS_MAX = 14
 """Above that a matrix is wider than a terminal, and the obligations are listed instead."""
@@ -54,10 +56,19 @@ def positions(statement: Statement) -> list[dict[str, Any]]:
 
 
 def payments_table(statement: Statement) -> Group:
-    """The payments that settle the positions."""
-    rows = [(each["payer"], each["payee"], each["amount"]) for each in statement["payments"]]
-    currency = statement["alliance"]["currency"]
-    return make_table(f"Payments ({len(rows)})", ("payer", "payee", currency), rows, numbers=(currency,))
+    """The payments that settle the positions, and what they come to."""
+    alliance = statement["alliance"]
+    payments = [(each["payer"], each["payee"], int(each["amount_minor"])) for each in statement["payments"]]
+    return payments_listed(payments, alliance["currency"], alliance["currency_decimals"])
+
+
+def payments_listed(payments: Iterable[tuple[str, str, int]], currency: str, decimals: int) -> Group:
+    """Payer, payee and minor units of each payment, in major units, and their sum."""
+    listed = list(payments)
+    rows = [(payer, payee, amount_text(amount_minor, decimals)) for payer, payee, amount_minor in listed]
+    if len(rows) > 1:
+        rows.append(("all", "", amount_text(sum(amount_minor for *_, amount_minor in listed), decimals)))
+    return make_table(f"Payments ({len(listed)})", ("payer", "payee", currency), rows, numbers=(currency,))
 
 
 def points_table(statement: Statement) -> Group:

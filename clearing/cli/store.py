@@ -9,7 +9,7 @@ import typer
 
 from clearing.cli.connection import GatewayConnection, reader
 from clearing.cli.console import print_json, print_table, progress_bar, say
-from clearing.cli.instructing import Instructor, RefusedError, Signing, carry_out
+from clearing.cli.instructing import Instructor, Signing, carry_out
 from clearing.cli.options import (
     AtOption,
     DraftOption,
@@ -21,7 +21,6 @@ from clearing.cli.options import (
     settings_of,
 )
 from clearing.cli.store_merchants import listed_merchants, merchants_of_stores
-from clearing.model import Outcome
 from clearing.v1.instruction_pb2 import Instruction, OpenStore
 from merchant_gateway.baskets.basket_file import read_baskets
 
@@ -71,9 +70,7 @@ def import_stores(
         with progress_bar() as progress:
             for store, merchant in progress.track(to_open, description="Opening stores"):
                 action = Instruction(open_store=OpenStore(merchant=merchant, store=store))
-                decided = instructor.instruct(action, "open", store)
-                if decided.outcome is not Outcome.ACCEPTED:
-                    raise RefusedError(decided)
+                instructor.require(action, "open", store)
     before = len(merchants) - len(to_open)
     if as_json:
         print_json({"opened": len(to_open), "open_before": before})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from clearing.cli.connection import GatewayConnection, reader
-from clearing.cli.console import output, print_json, print_table, say
+from clearing.cli.console import output, print_json, print_table, require_consent, say
 from clearing.cli.instructing import Instructor, RefusedError, Signing, as_object, carry_out, report
 from clearing.cli.instruction_receipt import Decided
 from clearing.cli.options import (
@@ -19,11 +19,18 @@ from clearing.cli.options import (
     ReadKeyOption,
     ReferenceOption,
     WindowArgument,
+    YesOption,
     settings_of,
 )
 from clearing.cli.payments import pay
 from clearing.cli.statement import statement_json
-from clearing.cli.statement_tables import obligations_table, payments_table, points_table, positions_table
+from clearing.cli.statement_tables import (
+    obligations_table,
+    payments_listed,
+    payments_table,
+    points_table,
+    positions_table,
+)
 from clearing.cli.windows import (
     NotProposedError,
     StatementDiffersError,
@@ -163,12 +170,13 @@ def approve(
         str | None, typer.Option(help="SHA-256 of the alliance's statement you have read; another one is not approved.")
     ] = None,
     key: KeysOption = None,
+    yes: YesOption = False,
     draft: DraftOption = None,
     at: AtOption = None,
     reference: ReferenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Agree to the settlement that is proposed for a window."""
+    """Show the payments that are proposed for a window's settlement, ask, and agree to them."""
     signing = Signing(key, draft, at, reference, as_json)
     with GatewayConnection(settings_of(context)) as connection:
         read_key = Instructor(connection, signing).keys[0]
@@ -181,6 +189,13 @@ def approve(
             raise StatementDiffersError(window, proposed.hex(), computed.hex())
         if digest is not None and digest.lower() != proposed.hex():
             raise StatementDiffersError(window, proposed.hex(), digest.lower())
+        constitution = connection.constitution
+    if not as_json:
+        payments = [(each.payer, each.payee, each.amount_minor) for each in proposal.payments]
+        say(f"Proposed for {window}:", "bold")
+        output.print(payments_listed(payments, constitution.currency, constitution.currency_decimals))
+        say(f"SHA-256 of the alliance's statement: {proposed.hex()}")
+    require_consent(f"Approve the settlement of {window}?", yes=yes)
     carry_out(
         context,
         signing,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import NoReturn
 from zoneinfo import ZoneInfoNotFoundError
 
@@ -80,11 +81,18 @@ def card_token(text: str, field: str) -> CardToken:
     return CardToken(text)
 
 
+@lru_cache(maxsize=16_384)
+def _shared_slug(text: str) -> str | None:
+    """The text if it is a slug: one and the same object for all who name it, since few are named again and again."""
+    return text if _SLUG.fullmatch(text) else None
+
+
 def slug(text: str, field: str) -> str:
     """1 to 32 of a-z, 0-9 and hyphens, beginning with a letter or digit."""
-    if not _SLUG.fullmatch(text):
+    shared = _shared_slug(text)
+    if shared is None:
         invalid(field, "must be 1 to 32 of a-z, 0-9 and hyphens, beginning with a letter or digit")
-    return text
+    return shared
 
 
 def merchant(text: str, field: str) -> MerchantId:

@@ -19,63 +19,74 @@ def decode_presentment(payload: bytes) -> Presentment:
     if len(message.transactions) > bounds.TRANSACTIONS_MAX:
         bounds.invalid("transactions", f"at most {bounds.TRANSACTIONS_MAX}; split the presentment")
     return Presentment(
-        origin=message.origin,
-        merchant=bounds.merchant(message.merchant, "merchant"),
-        presented_at=bounds.instant(message.presented_at, "presented_at"),
-        atomic=message.atomic,
-        transactions=tuple(
-            _transaction(transaction, f"transactions[{position}]")
-            for position, transaction in enumerate(message.transactions)
-        ),
+        message.origin,
+        bounds.merchant(message.merchant, "merchant"),
+        bounds.instant(message.presented_at, "presented_at"),
+        message.atomic,
+        _transactions(message),
     )
 
 
-def _transaction(message: presentment_pb2.Transaction, path: str) -> Transaction:
-    if message.unit:
-        bounds.unit(message.unit, f"{path}.unit")
-    occurred_at = bounds.instant(message.occurred_at, f"{path}.occurred_at")
-    # A till that keeps the time to the microsecond and presents again means the same transaction.
-    message.occurred_at.nanos -= message.occurred_at.nanos % bounds.NANOS_PER_MICROSECOND
+def _transactions(message: presentment_pb2.Presentment) -> tuple[Transaction, ...]:
+    transactions: list[Transaction] = []
+    try:
+        for transaction in message.transactions:
+            transactions.append(_transaction(transaction))
+    except Rejection as rejection:
+        raise rejection.within(f"transactions[{len(transactions)}]") from None
+    return tuple(transactions)
+
+
+def _transaction(message: presentment_pb2.Transaction) -> Transaction:
+    unit = message.unit
+    if unit:
+        bounds.unit(unit, "unit")
+    timestamp = message.occurred_at
+    occurred_at = bounds.instant(timestamp, "occurred_at")
+    if surplus := timestamp.nanos % bounds.NANOS_PER_MICROSECOND:
+        # A till that keeps the time more finely, and presents again to the microsecond, means the same transaction.
+        timestamp.nanos -= surplus
     return Transaction(
-        reference=bounds.reference(message.reference, f"{path}.reference"),
-        card=bounds.card_token(message.card_token, f"{path}.card_token"),
-        store=bounds.store(message.store, f"{path}.store"),
-        occurred_at=occurred_at,
-        channel=_channel(message.channel, f"{path}.channel"),
-        unit=message.unit,
-        kind=_kind(message, path),
-        content_digest=content_digest(message),
+        bounds.reference(message.reference, "reference"),
+        bounds.card_token(message.card_token, "card_token"),
+        bounds.store(message.store, "store"),
+        occurred_at,
+        _channel(message.channel, "channel"),
+        unit,
+        _kind(message),
+        content_digest(message),
     )
 
 
-def _kind(message: presentment_pb2.Transaction, path: str) -> TransactionKind:
-    match message.WhichOneof("kind"):
-        case "earn":
-            earn = message.earn
-            amount = None
-            if earn.HasField("purchase_amount_minor"):
-                amount = bounds.whole_number(
-                    earn.purchase_amount_minor,
-                    0,
-                    bounds.PURCHASE_AMOUNT_MINOR_MAX,
-                    f"{path}.earn.purchase_amount_minor",
-                )
-            return Earn(bounds.points(earn.points, f"{path}.earn.points"), amount)
-        case "burn":
-            return Burn(bounds.points(message.burn.points, f"{path}.burn.points"))
-        case "open_card":
-            return OpenCard()
-        case "refund":
-            refund = message.refund
-            points = bounds.points(refund.points, f"{path}.refund.points") if refund.HasField("points") else None
-            original = bounds.reference(refund.original_reference, f"{path}.refund.original_reference")
-            return Refund(original, points)
-        case None:
-            bounds.invalid(f"{path}.kind", "must be one of open_card, earn, burn, refund")
+def _kind(message: presentment_pb2.Transaction) -> TransactionKind:
+    kind = message.WhichOneof("kind")
+    if kind == "earn":
+        return _earn(message.earn)
+    if kind == "burn":
+        return Burn(bounds.points(message.burn.points, "burn.points"))
+    if kind == "open_card":
+        return OpenCard()
+    if kind == "refund":
+        refund = message.refund
+        points = bounds.points(refund.points, "refund.points") if refund.HasField("points") else None
+        return Refund(bounds.reference(refund.original_reference, "refund.original_reference"), points)
+    bounds.invalid("kind", "must be one of open_card, earn, burn, refund")
+
+
+def _earn(earn: presentment_pb2.Earn) -> Earn:
+    amount = None
+    if earn.HasField("purchase_amount_minor"):
+        amount = bounds.whole_number(
+            earn.purchase_amount_minor, 0, bounds.PURCHASE_AMOUNT_MINOR_MAX, "earn.purchase_amount_minor"
+        )
+    return Earn(bounds.points(earn.points, "earn.points"), amount)
+
+
+_CHANNELS: dict[int, Channel] = {int(channel): channel for channel in Channel}
 
 
 def _channel(number: int, field: str) -> Channel:
-    try:
-        return Channel(number)
-    except ValueError:
+    channel = _CHANNELS.get(number)
+    if channel is None:
         bounds.invalid(field, "must be a channel the contract names")
+    return channel

@@ -84,7 +84,8 @@ class LogFolder:
 
     def _checked_bundle(self, number: int) -> tuple[list[bytes], list[bytes]]:
         """The entries of a bundle and their hashes, each found in the hash tile of level 0."""
-        hashes = split_hashes(self._read_hashes(0, number).content)
+        tile = self._read_hashes(0, number)
+        hashes = split_hashes(tile.content)
         bundle = self._find("entries", number)
         first_index = number * TILE_WIDTH
         entries: list[bytes] = []
@@ -96,12 +97,7 @@ class LogFolder:
                     break  # a full bundle stands in for the partial one; the rest is beyond the checkpoint
                 if leaf_hash(entry) != hashes[position]:
                     index = first_index + position
-                    raise FolderError(
-                        f"entry {index} in {bundle.name} does not hash to its leaf in the tile of level 0; "
-                        "one of the two was altered",
-                        bundle.name,
-                        index,
-                    )
+                    raise FolderError(_mismatch(bundle, tile, hashes, index), bundle.name, index)
                 entries.append(entry)
             if len(entries) < len(hashes):
                 raise TileError(f"it ends after {len(entries)} of {len(hashes)} entries")
@@ -161,6 +157,20 @@ def read_log_folder(directory: Path, verifier: Verifier) -> LogFolder:
         raise FolderError(f"{CHECKPOINT_FILE} is not valid UTF-8; it was altered", CHECKPOINT_FILE) from error
     except NoteError as error:
         raise FolderError(f"{CHECKPOINT_FILE} cannot be trusted: {error}", CHECKPOINT_FILE) from error
+
+
+def _mismatch(bundle: _StoredFile, tile: _StoredFile, hashes: list[bytes], index: int) -> str:
+    """What to say of an entry that does not hash to its leaf: an altered entry, or a file in another's place."""
+    try:
+        belongs = any(leaf_hash(entry) in hashes for entry in bundle_entries(bundle.content))
+    except TileError:
+        belongs = False
+    if belongs or len(hashes) == 1:
+        return f"entry {index} in {bundle.name} does not hash to its leaf in {tile.name}; one of the two was altered"
+    return (
+        f"from entry {index} on, nothing in {bundle.name} hashes to a leaf in {tile.name}; one of the two files stands "
+        "in another's place, or is damaged from its beginning on"
+    )
 
 
 def _read_file(directory: Path, file: str, first_index: int | None) -> bytes:

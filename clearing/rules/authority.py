@@ -28,6 +28,7 @@ from clearing.rules.directory import Directory, Key
 
 CLOCK_TOLERANCE_MINUTES = 5
 """How far the clock of whoever signs may run ahead of the ledger's."""
+_CLOCK_TOLERANCE = CLOCK_TOLERANCE_MINUTES * 60 * MICROSECONDS_PER_SECOND
 
 _OPERATOR = frozenset({Role.OPERATOR})
 _OPERATOR_OR_FINANCE = frozenset({Role.OPERATOR, Role.FINANCE})
@@ -127,7 +128,7 @@ def require_not_from_future(message_time: Instant, at: Instant, clock: str, fiel
 
     An entry cannot be older than the message in it: so whoever keeps the log cannot backdate it either.
     """
-    if message_time > at + CLOCK_TOLERANCE_MINUTES * 60 * MICROSECONDS_PER_SECOND:
+    if message_time > at + _CLOCK_TOLERANCE:
         raise Rejection(
             ErrorReason.CLOCK_SKEW,
             f"{field} is {moment_of(message_time)}, more than {CLOCK_TOLERANCE_MINUTES} minutes after the "

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from clearing.model import MICROSECONDS_PER_SECOND, Instant, WindowId
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_SECONDS_PER_QUARTER_HOUR = 900
+_MICROSECONDS_PER_QUARTER_HOUR = 900 * MICROSECONDS_PER_SECOND
 
 
 @lru_cache(maxsize=64)
@@ -20,26 +20,25 @@ def zone_of(time_zone: str) -> ZoneInfo:
 
 
 @lru_cache(maxsize=4096)
-def _local_date_of_quarter_hour(quarter_hour: int, time_zone: str) -> datetime.date:
-    instant = _EPOCH + datetime.timedelta(seconds=quarter_hour * _SECONDS_PER_QUARTER_HOUR)
-    return instant.astimezone(zone_of(time_zone)).date()
+def _local_date_throughout(quarter_hour: int, time_zone: str) -> datetime.date | None:
+    """The local day throughout a quarter hour of UTC; None where it changes within it.
+
+    It does where an offset is no whole number of quarter hours, or clocks are put back at a minute past midnight.
+    """
+    start = quarter_hour * _MICROSECONDS_PER_QUARTER_HOUR
+    first = _local_date(Instant(start), time_zone)
+    last = _local_date(Instant(start + _MICROSECONDS_PER_QUARTER_HOUR - 1), time_zone)
+    return first if first == last else None
 
 
-@lru_cache(maxsize=64)
-def _has_quarter_hour_offsets_only(time_zone: str) -> bool:
-    """Whether local midnights fall on quarter hours of UTC, as everywhere since 1972: dates are then cached by them."""
-    zone = zone_of(time_zone)
-    probes = (datetime.datetime(year, month, 1, tzinfo=zone) for year in range(1970, 2100) for month in (1, 7))
-    offsets = (probe.utcoffset() for probe in probes)
-    return all(offset is not None and offset.total_seconds() % _SECONDS_PER_QUARTER_HOUR == 0 for offset in offsets)
+def _local_date(instant: Instant, time_zone: str) -> datetime.date:
+    return moment_of(instant).astimezone(zone_of(time_zone)).date()
 
 
 def local_date(instant: Instant, time_zone: str) -> datetime.date:
     """The local day that ``instant`` falls on."""
-    seconds = instant // MICROSECONDS_PER_SECOND
-    if _has_quarter_hour_offsets_only(time_zone):
-        return _local_date_of_quarter_hour(seconds // _SECONDS_PER_QUARTER_HOUR, time_zone)
-    return (_EPOCH + datetime.timedelta(seconds=seconds)).astimezone(zone_of(time_zone)).date()
+    day = _local_date_throughout(instant // _MICROSECONDS_PER_QUARTER_HOUR, time_zone)
+    return day if day is not None else _local_date(instant, time_zone)
 
 
 def window_of(instant: Instant, time_zone: str) -> WindowId:
@@ -47,6 +46,7 @@ def window_of(instant: Instant, time_zone: str) -> WindowId:
     return window_of_date(local_date(instant, time_zone))
 
 
+@lru_cache(maxsize=4096)
 def window_of_date(day: datetime.date) -> WindowId:
     """The window of a local day."""
     return WindowId(f"{day.year:04d}-{day.month:02d}")

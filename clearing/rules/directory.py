@@ -77,6 +77,8 @@ class ClosedWindow:
     merchants: tuple[MerchantId, ...]
     """The members when it closed, by identifier: each gets a statement."""
     proposal: ProposeSettlement | None = None
+    proposed_in: EntryIndex | None = None
+    """The entry of the proposal."""
     approved: bool = False
     payments_recorded: frozenset[Payment] = frozenset()
 

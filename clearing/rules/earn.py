@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from functools import lru_cache
 
 from clearing.model import POINTS_PER_CARD_MAX, MerchantId, Outcome, Points
 from clearing.rules.calendar import month_end
@@ -13,6 +14,7 @@ from clearing.rules.expiry import expire_lots
 from clearing.rules.movements import Movement, Posting
 
 
+@lru_cache(maxsize=4096)
 def lot_of_earn(issuer: MerchantId, earned_on: datetime.date, lot_lifetime_months: int) -> LotKey:
     """The lot that points go into: it expires with the last day of the month so many months later."""
     return LotKey(issuer, month_end(earned_on, lot_lifetime_months))
@@ -33,7 +35,7 @@ def earn(
     if left == 0:
         return Effect(card, points, expiries + repayments)
     # What has expired, or repays a debt, takes no room on the card.
-    if card.points_held() + left > POINTS_PER_CARD_MAX:
+    if card.points_held + left > POINTS_PER_CARD_MAX:
         return Outcome.BALANCE_LIMIT_EXCEEDED
     lot = lot_of_earn(issuer, today, lot_lifetime_months)
     credit = Posting(card.token, Movement.EARN, issuer, None, lot.expires_on, today, Points(left))

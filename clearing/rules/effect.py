@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from clearing.model import Points
 from clearing.rules.card import Card, Taken
@@ -10,8 +10,7 @@ from clearing.rules.ledger import RecordedTransaction
 from clearing.rules.movements import Posting
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(NamedTuple):
     """The card afterwards, the postings that led there, and how many points moved."""
 
     card: Card

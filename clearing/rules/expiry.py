@@ -14,9 +14,9 @@ def expire_lots(card: Card, today: datetime.date) -> tuple[Card, tuple[Posting, 
 
     Points could not be spent past their date anyway; this books them, whenever the card is next touched.
     """
-    past = [key for key, lot in card.lots.items() if key.expires_on < today and lot.points > 0]
-    if not past:
+    if today <= card.first_expiry:
         return card, ()
+    past = [key for key, lot in card.lots.items() if key.expires_on < today and lot.points > 0]
     postings = []
     for key in sorted(past, key=lambda key: (key.expires_on, key.issuer)):
         lot = card.lots[key]

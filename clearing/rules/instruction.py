@@ -97,7 +97,7 @@ def _directory_after(
         case CloseWindow() as action:
             return close_window(directory, action, accepted_at, entry_index)
         case ProposeSettlement() as action:
-            return propose_settlement(directory, action)
+            return propose_settlement(directory, action, entry_index)
         case ApproveSettlement() as action:
             return approve_settlement(directory, action)
         case RecordPayment() as action:

@@ -98,7 +98,7 @@ def _card_violations(books: Books, cards: Iterable[Card]) -> Iterator[str]:
     for card in cards:
         held = accounts.pop(card.token, 0)
         if card.lots or held:
-            lots = card.points_held()
+            lots = sum(lot.points for lot in card.lots.values())
             if held != lots:
                 yield f"{_name(Account.CARD, card.token)} is {held} points and the card's lots hold {lots}"
             for key, lot in card.lots.items():

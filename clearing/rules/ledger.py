@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from clearing.model import CardToken, EntryIndex, MerchantId, Points, Reference, StoreId, TransactionResult
 from clearing.rules.card import Card, Taken
@@ -23,8 +24,7 @@ class KindCode(IntEnum):
     REFUND = 4
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedTransaction:
+class RecordedTransaction(NamedTuple):
     """A decided transaction, as later replays and refunds need it."""
 
     entry_index: EntryIndex
@@ -39,7 +39,7 @@ class RecordedTransaction:
     result: TransactionResult
     decided_on: datetime.date
     """The local day of the decision, whose prices apply."""
-    points_refunded: Points = field(default=Points(0))
+    points_refunded: Points = Points(0)
     """How much of it has been taken back since."""
     taken: tuple[Taken, ...] = ()
     """Of a burn: what each lot gave, in the order it was taken."""
@@ -67,8 +67,7 @@ class Ledger:
         self.transactions.update(changes.transactions)
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerChanges:
+class LedgerChanges(NamedTuple):
     """What a decision changes: whole new values of the cards and references it touched, and its postings."""
 
     cards: dict[CardToken, Card]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import replace
 
 from clearing.model import POINTS_PER_CARD_MAX, CardToken, MerchantId, Outcome, Points
 from clearing.rules.card import Card, Lot, LotKey, Taken
@@ -51,9 +50,9 @@ def refund(
         touched, postings = _take_back_earn(touched, earned_into, points, original.decided_on, today)
     else:
         touched, postings = _give_back_burn(touched, original, points)
-    if touched.points_held() > POINTS_PER_CARD_MAX or touched.points_owed() > POINTS_PER_CARD_MAX:
+    if touched.points_held > POINTS_PER_CARD_MAX or touched.points_owed() > POINTS_PER_CARD_MAX:
         return Outcome.BALANCE_LIMIT_EXCEEDED
-    refunded = replace(original, points_refunded=Points(original.points_refunded + points))
+    refunded = original._replace(points_refunded=Points(original.points_refunded + points))
     return Effect(touched, Points(points), (*expiries, *postings), original=refunded)
 
 

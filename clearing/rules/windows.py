@@ -44,7 +44,7 @@ def close_window(
     return replace(directory, closed_windows={**directory.closed_windows, window: closed})
 
 
-def propose_settlement(directory: Directory, action: ProposeSettlement) -> Directory | Outcome:
+def propose_settlement(directory: Directory, action: ProposeSettlement, entry_index: EntryIndex) -> Directory | Outcome:
     """The directory with this proposal in place of any before it; once approved, a settlement stays."""
     closed = directory.closed_windows.get(action.window)
     if closed is None:
@@ -62,7 +62,7 @@ def propose_settlement(directory: Directory, action: ProposeSettlement) -> Direc
         return Outcome.PROPOSAL_INCOMPLETE
     if any(payer == payee or not {payer, payee} <= participants for payer, payee in pairs):
         return Outcome.PROPOSAL_INCOMPLETE
-    return _with_window(directory, action.window, replace(closed, proposal=action))
+    return _with_window(directory, action.window, replace(closed, proposal=action, proposed_in=entry_index))
 
 
 def approve_settlement(directory: Directory, action: ApproveSettlement) -> Directory | Outcome:

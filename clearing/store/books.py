@@ -98,23 +98,10 @@ WHERE refunds <> marked
 """
 
 CARDS: Final = """
-SELECT format('%s holds or owes points, and was never opened', card)
-FROM (SELECT card FROM lots UNION SELECT card FROM debts) AS used
-WHERE NOT EXISTS (SELECT FROM cards WHERE cards.card = used.card)
-UNION ALL
 SELECT format('%s cards are known, and %s were opened', known, opened)
 FROM (SELECT count(*) AS known FROM cards) AS known_cards,
     (SELECT count(*) AS opened FROM transactions WHERE kind = 1 AND outcome = 1) AS opened_cards
 WHERE known <> opened
-"""
-
-REFERENCES: Final = """
-SELECT format('%s transactions are recorded under %s references', recorded, referenced)
-FROM (SELECT count(*) AS recorded FROM transactions) AS all_transactions,
-    (SELECT count(*) AS referenced FROM transaction_references
-     WHERE NOT EXISTS (SELECT FROM instructions WHERE instructions.entry_index = transaction_references.entry_index)
-    ) AS all_references
-WHERE recorded <> referenced
 """
 
 LOG: Final = """
@@ -124,7 +111,7 @@ FROM (SELECT count(*) AS count, coalesce(max(index), -1) AS highest FROM entries
 WHERE count <> head OR highest <> head - 1
 """
 
-CHECKS: Final = (LOTS, DEBTS, ISSUERS, TRANSACTIONS, REFUNDS, CARDS, REFERENCES, LOG)
+CHECKS: Final = (LOTS, DEBTS, ISSUERS, TRANSACTIONS, REFUNDS, CARDS, LOG)
 
 
 def check_books(connection: Connection) -> list[str]:

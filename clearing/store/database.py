@@ -32,10 +32,12 @@ FROZEN_AFTER_SECONDS: Final = 30
 CONNECT_ARGUMENTS: Final = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     "client_encoding": "utf8",
-    # A dead network is noticed within a minute, not after the operating system's two hours.
+    # A dead network is noticed within a minute, not after the operating system's two hours; and in mid-statement, where
+    # keepalives do not count, not after its quarter of an hour.
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
     "options": f"-c TimeZone=UTC -c DateStyle=ISO -c idle_in_transaction_session_timeout={FROZEN_AFTER_SECONDS}s",
 }
 

@@ -13,8 +13,8 @@ How a process ends decides what becomes of the server:
 * SIGTERM ends a Python process without its exit handlers unless the program handles the signal; SIGKILL
   always does. The server then goes on running and nothing is lost: the next `start` on the folder uses it
   again, and the last user's exit stops it.
-* If the server is killed or the machine goes down, the next `start` runs PostgreSQL's crash recovery: what
-  was committed is there, except with `durable=False`.
+* If the server is killed or the machine goes down, the next `start` or `start_again` runs PostgreSQL's crash
+  recovery: what was committed is there, except with `durable=False`.
 
 A process forked without exec shares its parent's hold, and leaves stopping to the parent.
 """
@@ -45,9 +45,13 @@ logger = logging.getLogger(__name__)
 class EmbeddedPostgres:
     """This process's hold on a running server; made by `start`, given back by `stop` or by leaving `with`."""
 
-    def __init__(self, cluster: PostgresCluster, users_lock: int) -> None:
-        """`users_lock` is an open file that holds `users.lock` shared, and becomes this object's own."""
+    def __init__(self, cluster: PostgresCluster, settings: str, users_lock: int) -> None:
+        """`settings` are what the server runs with.
+
+        `users_lock` is an open file that holds `users.lock` shared, and becomes this object's own.
+        """
         self._cluster = cluster
+        self._settings = settings
         self._users_lock: int | None = users_lock
         self._process_id = os.getpid()
         atexit.register(self._stop_at_exit)
@@ -64,6 +68,28 @@ class EmbeddedPostgres:
     ) -> None:
         """Like `stop`."""
         self.stop()
+
+    @property
+    def log_path(self) -> Path:
+        """The file to which the server writes what happens to it."""
+        return self._cluster.log_path
+
+    def is_listening(self) -> bool:
+        """Whether the server's process is there, be it to say that it is starting up; costs next to nothing."""
+        return self._cluster.is_listening()
+
+    def start_again(self) -> bool:
+        """Start the server if it does not run any more, after crash recovery; whether that was needed.
+
+        Raises:
+            EmbeddedPostgresError: it does not start.
+        """
+        data_directory = self._cluster.directory.parent
+        with _reported(data_directory), _held_alone(data_directory):
+            if self._cluster.is_running():
+                return False
+            self._cluster.start(self._settings)
+            return True
 
     def url(self, database: str) -> str:
         """SQLAlchemy URL of `database` on this server, whether it exists or not."""
@@ -167,7 +193,7 @@ def start(data_directory: Path, *, durable: bool = True) -> EmbeddedPostgres:
                 cluster.start(settings)
             fcntl.flock(users_lock, fcntl.LOCK_SH)
             undo.pop_all()
-    return EmbeddedPostgres(cluster, users_lock)
+    return EmbeddedPostgres(cluster, settings, users_lock)
 
 
 def _open_lock(path: Path) -> int:

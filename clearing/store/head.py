@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, select
 
 from clearing.errors import ClearingError
 from clearing.model import Instant
+from clearing.store.bulk import Prepared, execute_prepared
 from clearing.store.tables import log_head
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
+
+
+_SWAP_HEAD: Final = Prepared(
+    "swap_head",
+    "bigint, bytea, bigint, text, bigint, bytea",
+    "UPDATE log_head SET size = $1, root = $2, accepted_at = $3, checkpoint = $4 WHERE size = $5 AND root = $6",
+)
 
 
 class FencedError(ClearingError):
@@ -57,10 +65,7 @@ def swap_head(cursor: Cursor, old: Head | None, new: Head) -> None:
     else:
         assert new.size > old.size, "the log only grows"
         assert new.accepted_at >= old.accepted_at, "time never goes back"
-        cursor.execute(
-            "UPDATE log_head SET size = %s, root = %s, accepted_at = %s, checkpoint = %s WHERE size = %s AND root = %s",
-            (*values, old.size, old.root),
-        )
+        execute_prepared(cursor, _SWAP_HEAD, *values, old.size, old.root)
     if cursor.rowcount != 1:
         raise FencedError(
             f"Another writer has grown the log beyond {old.size if old else 0} entries. This process records nothing "

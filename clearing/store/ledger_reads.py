@@ -5,9 +5,10 @@ Where a function makes several queries, the caller's transaction is a ``snapshot
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import datetime
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, exists, func, select, tuple_
+from sqlalchemy import Connection, collate, exists, func, select, tuple_
 
 from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Points, Reference, StoreId
 from clearing.rules.card import Card
@@ -15,8 +16,10 @@ from clearing.rules.ledger import KindCode, RecordedTransaction
 from clearing.rules.movements import Flow, Movement
 from clearing.store.bulk import driver_cursor
 from clearing.store.load import load_cards, load_transactions
-from clearing.store.references import find_references
-from clearing.store.tables import entries, postings, transactions
+from clearing.store.tables import cards, entries, lots, postings, transactions
+
+CARDS_READ_MAX: Final = 100_000
+"""A page of past lots reads so many cards at the most, which takes about a second."""
 
 
 class TransactionPlace(NamedTuple):
@@ -61,10 +64,7 @@ def has_presented(connection: Connection, merchant: MerchantId, card: CardToken)
 def read_transaction(connection: Connection, merchant: MerchantId, reference: Reference) -> RecordedTransaction | None:
     """What was decided under a merchant's reference; None if nothing was."""
     with driver_cursor(connection) as cursor:
-        stored = find_references(cursor, [(merchant, reference)]).get((merchant, reference))
-        if stored is None:
-            return None
-        return load_transactions(cursor, {(merchant, reference): stored})[(merchant, reference)]
+        return load_transactions(cursor, [(merchant, reference)]).get((merchant, reference))
 
 
 def list_transactions(
@@ -113,6 +113,60 @@ def list_transactions(
         )
         for row in connection.execute(query)
     ]
+
+
+class PastLot(NamedTuple):
+    """Points on a card past their last day, not booked as expired yet."""
+
+    card: CardToken
+    issuer: MerchantId
+    expires_on: datetime.date
+    points: Points
+
+
+class PastLots(NamedTuple):
+    """A page of such lots."""
+
+    lots: list[PastLot]
+    """By card, last day and issuer. May be empty though other pages follow."""
+    goes_on_after: CardToken | None
+    """The card behind which the next page begins; None after the last."""
+
+
+def list_past_lots(
+    connection: Connection,
+    as_of: datetime.date,
+    *,
+    cards_limit: int,
+    after: CardToken | None = None,
+    cards_read_max: int = CARDS_READ_MAX,
+) -> PastLots:
+    """Lots with points whose last day lies before ``as_of``: all those of the next cards behind ``after``.
+
+    There is no index of dates, which every transaction would have to keep up: the pages go through the cards in order,
+    and none reads more than ``cards_read_max`` of them.
+    """
+    following = select(cards.c.card).order_by(cards.c.card)
+    if after is not None:
+        following = following.where(cards.c.card > after)
+    last_read = connection.scalar(following.offset(cards_read_max - 1).limit(1))
+    # Names of lots begin with their date, in a form that sorts as text.
+    name = func.jsonb_object_keys(cards.c.lots).column_valued("name")
+    page = following.where(exists(select(name).where(collate(name, "C") < as_of.isoformat()))).limit(cards_limit)
+    if last_read is not None:
+        page = page.where(cards.c.card <= last_read)
+    found = connection.scalars(page).all()
+    query = (
+        select(lots.c.card, lots.c.issuer, lots.c.expires_on, lots.c.points)
+        .where(lots.c.card.in_(found), lots.c.expires_on < as_of, lots.c.points > 0)
+        .order_by(lots.c.card, lots.c.expires_on, lots.c.issuer)
+    )
+    listed = [
+        PastLot(CardToken(row.card), MerchantId(row.issuer), row.expires_on, Points(row.points))
+        for row in connection.execute(query)
+    ]
+    goes_on_after = found[-1] if len(found) == cards_limit else last_read
+    return PastLots(listed, CardToken(goes_on_after) if goes_on_after is not None else None)
 
 
 def read_flows(connection: Connection, first_index: int, end_index: int) -> list[Flow]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -27,18 +28,42 @@ from clearing.model import (
 from clearing.rules.card import Card, Lot, LotKey, Taken
 from clearing.rules.ledger import KindCode, Ledger, RecordedInstruction, RecordedTransaction
 from clearing.rules.movements import Movement
-from clearing.store.bulk import PROBE_INDEXES, array_literal, driver_cursor
-from clearing.store.database_errors import StoredStateError
-from clearing.store.references import OF_INSTRUCTIONS, SignedReference, StoredReference, find_references
+from clearing.store.bulk import Prepared, array_literal, driver_cursor, execute_prepared
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
 
 TransactionKey = tuple[MerchantId, Reference]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 _NO_CARDS: Final[Mapping[CardToken, Card]] = MappingProxyType({})
+_NO_TRANSACTIONS: Final[Mapping[TransactionKey, RecordedTransaction]] = MappingProxyType({})
+_NO_INSTRUCTIONS: Final[Mapping[Reference, RecordedInstruction]] = MappingProxyType({})
 
-lot_key = lru_cache(maxsize=65_536)(LotKey)
-"""One object for all cards' lots of an issuer and a date: there are few such keys, and many lots to load."""
+_FIND_CARDS: Final = Prepared(
+    "find_cards",
+    "text[]",
+    "SELECT card, lots::text, lots_expired::text, debts::text FROM unnest($1) AS asked (card) JOIN cards USING (card)",
+)
+_FIND_TRANSACTIONS: Final = Prepared(
+    "find_transactions",
+    "text[], text[]",
+    "SELECT merchant, reference, content_digest::text, entry_index, position, kind, card, store, outcome, points,"
+    " points_available, points_owed, points_refunded, decided_on"
+    " FROM unnest($1, $2) AS asked (merchant, reference) JOIN transactions USING (merchant, reference)",
+)
+_FIND_TAKEN: Final = Prepared(
+    "find_taken",
+    "bigint[], smallint[], smallint",
+    "SELECT entry_index, position, issuer, expires_on, points"
+    " FROM unnest($1, $2) AS asked (entry_index, position) JOIN postings USING (entry_index, position)"
+    " WHERE movement = $3 ORDER BY entry_index, position, line",
+)
+_FIND_INSTRUCTIONS: Final = Prepared(
+    "find_instructions",
+    "text[]",
+    "SELECT reference, entry_index, content_digest::text FROM instructions WHERE reference = ANY ($1)",
+)
 
 
 def load_ledger(
@@ -47,110 +72,106 @@ def load_ledger(
     presentments: Iterable[Presentment],
     instructions: Iterable[Instruction],
     known_cards: Mapping[CardToken, Card] = _NO_CARDS,
+    known_transactions: Mapping[TransactionKey, RecordedTransaction] = _NO_TRANSACTIONS,
+    known_instructions: Mapping[Reference, RecordedInstruction] = _NO_INSTRUCTIONS,
 ) -> Ledger:
     """The ledger as far as these messages can touch it: their cards, and what was decided under their references.
 
-    ``known_cards`` are cards whose newest state the caller has at hand; they are taken over as they are. A writer may
-    pass what its last batches left, because once it is fenced it cannot record what it decided on them.
+    What is ``known`` is newer than the database or the same: it is taken over as it is, and not asked for. A writer
+    may pass what its last batches left, committed or not, because if they are not committed after all, or it is fenced,
+    it cannot record what it decided on them.
     """
-    asked: set[SignedReference] = set()
+    references: set[TransactionKey] = set()
     cards: set[CardToken] = set()
     for presentment in presentments:
         merchant = presentment.merchant
         for transaction in presentment.transactions:
-            asked.add((merchant, transaction.reference))
+            references.add((merchant, transaction.reference))
             cards.add(transaction.card)
             if isinstance(transaction.kind, Refund):
-                asked.add((merchant, transaction.kind.original_reference))
+                references.add((merchant, transaction.kind.original_reference))
+    instruction_references: set[Reference] = set()
     for instruction in instructions:
-        asked.add((OF_INSTRUCTIONS, instruction.reference))
+        instruction_references.add(instruction.reference)
         if isinstance(instruction.action, ExpireLots):
             cards.update(instruction.action.cards)
 
-    ledger = Ledger(cards={token: known_cards[token] for token in cards & known_cards.keys()})
+    ledger = Ledger(
+        _at_hand(cards, known_cards),
+        _at_hand(references, known_transactions),
+        _at_hand(instruction_references, known_instructions),
+    )
     with driver_cursor(connection) as cursor:
-        decided: dict[TransactionKey, StoredReference] = {}
-        for (merchant_or_none, reference), stored in find_references(cursor, asked).items():
-            if merchant_or_none:
-                decided[(merchant_or_none, reference)] = stored
-            else:
-                ledger.instructions[reference] = RecordedInstruction(stored.entry_index, stored.content_digest)
-        ledger.transactions.update(load_transactions(cursor, decided))
-        ledger.cards.update(load_cards(cursor, [token for token in cards if token not in known_cards]))
+        ledger.transactions.update(load_transactions(cursor, references - ledger.transactions.keys()))
+        ledger.instructions.update(_load_instructions(cursor, instruction_references - ledger.instructions.keys()))
+        ledger.cards.update(load_cards(cursor, cards - ledger.cards.keys()))
     return ledger
 
 
-def load_cards(cursor: Cursor, tokens: Sequence[CardToken]) -> dict[CardToken, Card]:
+def _at_hand(asked: Iterable[Key], known: Mapping[Key, Value]) -> dict[Key, Value]:
+    return {key: known[key] for key in asked if key in known} if known else {}
+
+
+def load_cards(cursor: Cursor, tokens: Collection[CardToken]) -> dict[CardToken, Card]:
     """Those of the cards that have been opened, with their lots and debts."""
     if not tokens:
         return {}
-    asked = array_literal(tokens)
-    lots: dict[CardToken, dict[LotKey, Lot]] = {}
-    cursor.execute(
-        f"{PROBE_INDEXES} SELECT card, issuer, expires_on, points, points_expired"  # noqa: S608 - a constant
-        " FROM lots WHERE card = ANY (%s::text[])",
-        (asked,),
-    )
-    for token, issuer, expires_on, points, points_expired in cursor.fetchall():
-        lots.setdefault(token, {})[lot_key(issuer, expires_on)] = Lot(points, points_expired)
-
-    debts: dict[CardToken, dict[MerchantId, Points]] = {}
-    cursor.execute("SELECT card, creditor, points FROM debts WHERE card = ANY (%s::text[])", (asked,))
-    for token, creditor, points in cursor.fetchall():
-        debts.setdefault(token, {})[creditor] = points
-
-    # A card that holds or owes something has been opened: only of the others it has to be asked.
-    known = lots.keys() | debts.keys()
-    if len(known) < len(tokens):
-        others = array_literal([token for token in tokens if token not in known])
-        cursor.execute("SELECT card FROM cards WHERE card = ANY (%s::text[])", (others,))
-        known = known.union(token for (token,) in cursor.fetchall())
-    return {token: Card(token, lots.get(token, {}), debts.get(token, {})) for token in known}
+    execute_prepared(cursor, _FIND_CARDS, array_literal(tokens))
+    return {
+        token: Card(token, _lots(points, points_expired), {} if debts == "{}" else json.loads(debts))
+        for token, points, points_expired, debts in cursor.fetchall()
+    }
 
 
-def load_transactions(
-    cursor: Cursor, decided: Mapping[TransactionKey, StoredReference]
-) -> dict[TransactionKey, RecordedTransaction]:
-    """The recorded transactions that references stand for.
+def _lots(points_text: str, points_expired_text: str) -> dict[LotKey, Lot]:
+    points: dict[str, Points] = json.loads(points_text)
+    if points_expired_text == "{}":
+        return dict(zip(map(_lot_key, points), map(Lot, points.values()), strict=True))
+    points_expired: dict[str, Points] = json.loads(points_expired_text)
+    none = Points(0)
+    return {
+        _lot_key(name): Lot(points.get(name, none), points_expired.get(name, none)) for name in points | points_expired
+    }
 
-    Found by merchant and entry: a reference does not hold the card, which may be another than a refund names.
-    """
-    if not decided:
+
+def lot_name(issuer: MerchantId, expires_on: datetime.date) -> str:
+    """How a lot is called in a card's row."""
+    return f"{expires_on} {issuer}"
+
+
+@lru_cache(maxsize=65_536)
+def _lot_key(name: str) -> LotKey:
+    """The reverse of ``lot_name``. One object for all cards' lots of an issuer and a date: there are few such keys."""
+    expires_on, _, issuer = name.partition(" ")
+    return LotKey(MerchantId(issuer), datetime.date.fromisoformat(expires_on))
+
+
+def load_transactions(cursor: Cursor, keys: Collection[TransactionKey]) -> dict[TransactionKey, RecordedTransaction]:
+    """What was decided under those of the references that have been used."""
+    if not keys:
         return {}
-    cursor.execute(
-        f"{PROBE_INDEXES} SELECT entry_index, position, kind, card, store, outcome, points, points_available,"  # noqa: S608
-        " points_owed, points_refunded, decided_on FROM transactions"
-        " JOIN unnest(%s::text[], %s::bigint[], %s::smallint[]) AS asked (merchant, entry_index, position)"
-        " USING (merchant, entry_index, position)",
-        (
-            array_literal([merchant for merchant, _ in decided]),
-            array_literal([str(stored.entry_index) for stored in decided.values()]),
-            array_literal([str(stored.position) for stored in decided.values()]),
-        ),
-    )
-    rows = {(row[0], row[1]): row[2:] for row in cursor.fetchall()}
+    merchants, references = zip(*keys, strict=True)
+    execute_prepared(cursor, _FIND_TRANSACTIONS, array_literal(merchants), array_literal(references))
+    rows = cursor.fetchall()
+    if not rows:
+        return {}
     burns = [
-        (card, entry_index, position)
-        for (entry_index, position), (kind, card, _, outcome, *_) in rows.items()
+        (entry_index, position)
+        for _, _, _, entry_index, position, kind, _, _, outcome, *_ in rows
         if kind == KindCode.BURN and outcome == Outcome.ACCEPTED
     ]
     taken = _load_taken(cursor, burns)
-
     transactions: dict[TransactionKey, RecordedTransaction] = {}
-    for (merchant, reference), (entry_index, position, content_digest) in decided.items():
-        row = rows.get((entry_index, position))
-        if row is None:
-            raise StoredStateError(
-                f"Entry {entry_index} decided {reference!r} of {merchant}, and the transaction is not in the database. "
-                "The tables have been changed by other means than this program: rebuild them from the log."
-            )
-        kind, card, store, outcome, points, points_available, points_owed, points_refunded, decided_on = row
+    for (
+        merchant, reference, content_digest, entry_index, position, kind, card, store, outcome, points,
+        points_available, points_owed, points_refunded, decided_on,
+    ) in rows:  # fmt: skip
         transactions[(merchant, reference)] = RecordedTransaction(
             entry_index=entry_index,
             position=position,
             merchant=merchant,
             reference=reference,
-            content_digest=content_digest,
+            content_digest=_digest(content_digest),
             kind=KindCode(kind),
             card=card,
             store=StoreId(store),
@@ -163,26 +184,36 @@ def load_transactions(
 
 
 def _load_taken(
-    cursor: Cursor, burns: Sequence[tuple[CardToken, EntryIndex, int]]
+    cursor: Cursor, burns: Sequence[tuple[EntryIndex, int]]
 ) -> dict[tuple[EntryIndex, int], tuple[Taken, ...]]:
     """What each lot gave to burns, in the order taken: a burn's own postings of that movement, by line."""
     if not burns:
         return {}
-    cursor.execute(
-        "SELECT entry_index, position, issuer, expires_on, points FROM postings"
-        " JOIN unnest(%s::text[], %s::bigint[], %s::smallint[]) AS asked (card, entry_index, position)"
-        " USING (card, entry_index, position)"
-        " WHERE movement = %s ORDER BY entry_index, position, line",
-        (
-            array_literal([card for card, _, _ in burns]),
-            array_literal([str(entry_index) for _, entry_index, _ in burns]),
-            array_literal([str(position) for _, _, position in burns]),
-            int(Movement.BURN),
-        ),
+    execute_prepared(
+        cursor,
+        _FIND_TAKEN,
+        array_literal([str(entry_index) for entry_index, _ in burns]),
+        array_literal([str(position) for _, position in burns]),
+        int(Movement.BURN),
     )
     taken: dict[tuple[EntryIndex, int], tuple[Taken, ...]] = {}
     rows: list[tuple[EntryIndex, int, MerchantId, datetime.date, Points]] = cursor.fetchall()
     for entry_index, position, issuer, expires_on, points in rows:
-        share = Taken(lot_key(issuer, expires_on), points)
+        share = Taken(LotKey(issuer, expires_on), points)
         taken[(entry_index, position)] = (*taken.get((entry_index, position), ()), share)
     return taken
+
+
+def _load_instructions(cursor: Cursor, references: Collection[Reference]) -> dict[Reference, RecordedInstruction]:
+    if not references:
+        return {}
+    execute_prepared(cursor, _FIND_INSTRUCTIONS, array_literal(references))
+    return {
+        reference: RecordedInstruction(entry_index, _digest(content_digest))
+        for reference, entry_index, content_digest in cursor.fetchall()
+    }
+
+
+def _digest(uuid: str) -> bytes:
+    """A digest of 128 bits, which a uuid's column holds in fewest bytes."""
+    return bytes.fromhex(uuid.replace("-", ""))

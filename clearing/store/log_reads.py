@@ -7,6 +7,8 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from clearing.log.merkle import leaf_hash
+from clearing.log.tiles import TILE_WIDTH
 from clearing.model import EntryIndex, Instant, WindowId
 from clearing.store.record import LogEntry
 from clearing.store.tables import entries, instructions, tiles, window_starts
@@ -56,7 +58,16 @@ def stream_instructions(connection: Connection, *, chunk: int = ENTRIES_PER_QUER
 def read_tile(connection: Connection, level: int, number: int) -> bytes | None:
     """The hashes of a tile as far as it has grown; None if it does not exist."""
     hashes = connection.scalar(select(tiles.c.hashes).where(tiles.c.level == level, tiles.c.number == number))
-    return None if hashes is None else bytes(hashes)
+    if hashes is not None:
+        return bytes(hashes)
+    return _read_last_leaf_tile(connection, number) if level == 0 else None
+
+
+def _read_last_leaf_tile(connection: Connection, number: int) -> bytes | None:
+    """The last tile of level 0, which is not stored before it is full, from the entries themselves."""
+    first_index = number * TILE_WIDTH
+    leaves = [entry.entry for entry in stream_entries(connection, first_index, first_index + TILE_WIDTH)]
+    return b"".join(map(leaf_hash, leaves)) if 0 < len(leaves) < TILE_WIDTH else None
 
 
 def read_window_starts(connection: Connection) -> dict[WindowId, EntryIndex]:

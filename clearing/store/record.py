@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg2
 from psycopg2.extras import execute_values
 from sqlalchemy import Connection
 
-from clearing.log.tiles import Tile
+from clearing.log.tiles import TILE_WIDTH, Tile
 from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Reference, WindowId
 from clearing.rules.card import Card
 from clearing.rules.ledger import KindCode, RecordedInstruction, RecordedTransaction
 from clearing.rules.movements import Posting
-from clearing.store.bulk import PROBE_INDEXES, array_literal, copy_entries, copy_rows, driver_cursor
+from clearing.store.bulk import Prepared, array_literal, copy_entries, copy_rows, driver_cursor, execute_prepared
 from clearing.store.head import Head, swap_head
-from clearing.store.record_balances import expect_rows, record_balances
-from clearing.store.references import OF_INSTRUCTIONS, reference_key
+from clearing.store.record_cards import expect_rows, record_cards
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
@@ -57,10 +58,8 @@ class BatchRecord:
     """The last state of each transaction the batch decided, and of each earlier one of which it took something back."""
     postings: Sequence[EntryPosting]
     """In the order of the decisions."""
-    cards_before: Mapping[CardToken, Card]
-    """As loaded: what the tables hold of ``cards_after``."""
     cards_after: Mapping[CardToken, Card]
-    """Every card that was touched."""
+    """Every card that was changed, as the batch left it."""
     instruction_indexes: Sequence[EntryIndex]
     """Which of the entries are instructions."""
     instructions: Mapping[Reference, RecordedInstruction]
@@ -81,78 +80,79 @@ def record_batch(connection: Connection, record: BatchRecord) -> None:
     """
     assert connection.in_transaction(), "a batch is recorded whole or not at all"
     old_size = 0 if record.old_head is None else record.old_head.size
-    transactions = record.transactions.values()
-    decided = [transaction for transaction in transactions if transaction.entry_index >= old_size]
-    changed = [transaction for transaction in transactions if transaction.entry_index < old_size]
     with driver_cursor(connection) as cursor:
         swap_head(cursor, record.old_head, record.new_head)
         copy_entries(cursor, record.entries)
-        _record_references(cursor, decided, record.instructions)
-        _record_transactions(cursor, decided)
-        _record_points_refunded(cursor, changed)
+        opened = _record_transactions(cursor, record.transactions.values(), old_size)
         _record_postings(cursor, record.postings, record.unit)
-        record_balances(cursor, record.unit, record.cards_before, record.cards_after)
+        record_cards(cursor, record.unit, opened, record.postings, record.cards_after)
         _record_tiles(cursor, record.tiles)
-        copy_rows(cursor, "instructions", ("entry_index",), [str(index) for index in record.instruction_indexes])
+        _record_instructions(cursor, record.instruction_indexes, record.instructions)
         starts = [f"{window}\t{first_index}" for window, first_index in record.window_starts.items()]
         copy_rows(cursor, "window_starts", ('"window"', "first_index"), starts)
 
 
-def _record_references(
-    cursor: Cursor, decided: Sequence[RecordedTransaction], instructions: Mapping[Reference, RecordedInstruction]
-) -> None:
-    rows = [
-        f"{reference_key(transaction.merchant, transaction.reference)}\t{transaction.content_digest.hex()}"
-        f"\t{transaction.entry_index}\t{transaction.position}"
-        for transaction in decided
-    ]
-    rows += [
-        f"{reference_key(OF_INSTRUCTIONS, reference)}\t{recorded.content_digest.hex()}\t{recorded.entry_index}\t0"
-        for reference, recorded in instructions.items()
-    ]
-    columns = ("reference_key", "content_digest", "entry_index", "position")
-    copy_rows(cursor, "transaction_references", columns, rows)
-
+_iso_date = lru_cache(maxsize=4_096)(datetime.date.isoformat)
+"""Writing a date costs what the rest of a row does, and a batch has few different ones."""
 
 _TRANSACTION_COLUMNS = (
-    "card", "entry_index", "position", "merchant", "reference", "kind", "store", "outcome",
-    "points", "points_available", "points_owed", "points_refunded", "decided_on",
+    "entry_index", "position", "merchant", "reference", "content_digest", "card", "store", "decided_on", "kind",
+    "outcome", "points", "points_available", "points_owed", "points_refunded",
 )  # fmt: skip
 
 
-def _record_transactions(cursor: Cursor, decided: Sequence[RecordedTransaction]) -> None:
+def _record_transactions(
+    cursor: Cursor, transactions: Iterable[RecordedTransaction], old_size: int
+) -> dict[CardToken, EntryIndex]:
+    """Write those decided in this batch, and mark what it took back of earlier ones. Returns the cards opened."""
     rows = []
-    opened = []
-    for transaction in decided:
-        result = transaction.result
-        rows.append(
-            f"{transaction.card}\t{transaction.entry_index}\t{transaction.position}\t{transaction.merchant}"
-            f"\t{transaction.reference}\t{transaction.kind:d}\t{transaction.store}\t{result.outcome:d}\t{result.points}"
-            f"\t{result.points_available}\t{result.points_owed}\t{transaction.points_refunded}\t{transaction.decided_on}"
+    opened: dict[CardToken, EntryIndex] = {}
+    changed: list[RecordedTransaction] = []
+    open_card, accepted = KindCode.OPEN_CARD, Outcome.ACCEPTED
+    for transaction in transactions:
+        entry_index, card, kind, result = (
+            transaction.entry_index,
+            transaction.card,
+            transaction.kind,
+            transaction.result,
         )
-        if transaction.kind is KindCode.OPEN_CARD and result.outcome is Outcome.ACCEPTED:
-            opened.append(f"{transaction.card}\t{transaction.entry_index}")
+        if entry_index < old_size:
+            changed.append(transaction)
+            continue
+        outcome = result.outcome
+        # int() of an enum's member: formatting the member itself takes five times as long.
+        rows.append(
+            f"{entry_index}\t{transaction.position}\t{transaction.merchant}\t{transaction.reference}"
+            f"\t{transaction.content_digest.hex()}\t{card}\t{transaction.store}\t{_iso_date(transaction.decided_on)}"
+            f"\t{int(kind)}\t{int(outcome)}\t{result.points}\t{result.points_available}"
+            f"\t{result.points_owed}\t{transaction.points_refunded}"
+        )
+        if kind is open_card and outcome is accepted:
+            opened[card] = entry_index
     copy_rows(cursor, "transactions", _TRANSACTION_COLUMNS, rows)
-    copy_rows(cursor, "cards", ("card", "opened_at_index"), opened)
+    _mark_refunded(cursor, changed)
+    return opened
 
 
-def _record_points_refunded(cursor: Cursor, changed: Sequence[RecordedTransaction]) -> None:
-    if not changed:
-        return
-    cursor.execute(
-        f"{PROBE_INDEXES} UPDATE transactions SET points_refunded = changed.points_refunded"  # noqa: S608 - a constant
-        " FROM unnest(%s::text[], %s::bigint[], %s::smallint[], %s::bigint[])"
-        " AS changed (card, entry_index, position, points_refunded)"
-        " WHERE transactions.card = changed.card AND transactions.entry_index = changed.entry_index"
-        " AND transactions.position = changed.position",
-        (
-            array_literal([transaction.card for transaction in changed]),
-            array_literal([str(transaction.entry_index) for transaction in changed]),
-            array_literal([str(transaction.position) for transaction in changed]),
+_MARK_REFUNDED = Prepared(
+    "mark_refunded",
+    "text[], text[], bigint[]",
+    "UPDATE transactions SET points_refunded = changed.points_refunded"
+    " FROM unnest($1, $2, $3) AS changed (merchant, reference, points_refunded)"
+    " WHERE transactions.merchant = changed.merchant AND transactions.reference = changed.reference",
+)
+
+
+def _mark_refunded(cursor: Cursor, changed: Sequence[RecordedTransaction]) -> None:
+    if changed:
+        execute_prepared(
+            cursor,
+            _MARK_REFUNDED,
+            array_literal([transaction.merchant for transaction in changed]),
+            array_literal([transaction.reference for transaction in changed]),
             array_literal([str(transaction.points_refunded) for transaction in changed]),
-        ),
-    )
-    expect_rows(cursor, len(changed), "refunded transactions")
+        )
+        expect_rows(cursor, len(changed), "refunded transactions")
 
 
 _POSTING_COLUMNS = (
@@ -164,22 +164,35 @@ _POSTING_COLUMNS = (
 def _record_postings(cursor: Cursor, postings: Sequence[EntryPosting], unit: str) -> None:
     rows = []
     line, previous_index, previous_position = 0, -1, -1
-    for entry_index, position, posting in postings:
+    for entry_index, position, (card, movement, issuer, redeemer, expires_on, priced_on, points) in postings:
         line = line + 1 if entry_index == previous_index and position == previous_position else 0
         previous_index, previous_position = entry_index, position
-        card, movement, issuer, redeemer, expires_on, priced_on, points = posting
         rows.append(
-            f"{card}\t{entry_index}\t{position}\t{line}\t{movement:d}\t{unit}\t{issuer}\t{redeemer or ''}"
-            f"\t{expires_on or ''}\t{priced_on}\t{points}"
+            f"{card}\t{entry_index}\t{position}\t{line}\t{int(movement)}\t{unit}\t{issuer}\t{redeemer or ''}"
+            f"\t{_iso_date(expires_on) if expires_on else ''}\t{_iso_date(priced_on)}\t{points}"
         )
     copy_rows(cursor, "postings", _POSTING_COLUMNS, rows)
 
 
 def _record_tiles(cursor: Cursor, tiles: Sequence[Tile]) -> None:
-    if tiles:
+    # The last tile of the leaves would be written anew with every batch, and follows from the entries: `read_tile`.
+    lasting = [tile for tile in tiles if tile.level or tile.width == TILE_WIDTH]
+    if lasting:
         execute_values(
             cursor,
             "INSERT INTO tiles (level, number, hashes) VALUES %s"
             " ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
-            [(level, number, psycopg2.Binary(hashes)) for level, number, hashes in tiles],
+            [(level, number, psycopg2.Binary(hashes)) for level, number, hashes in lasting],
         )
+
+
+def _record_instructions(
+    cursor: Cursor, indexes: Sequence[EntryIndex], instructions: Mapping[Reference, RecordedInstruction]
+) -> None:
+    new = {recorded.entry_index: reference for reference, recorded in instructions.items()}
+    rows = [f"{index}\t\t" for index in indexes if index not in new]
+    rows += [
+        f"{recorded.entry_index}\t{recorded.content_digest.hex()}\t{reference}"
+        for reference, recorded in instructions.items()
+    ]
+    copy_rows(cursor, "instructions", ("entry_index", "content_digest", "reference"), rows)

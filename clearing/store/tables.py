@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, Index, LargeBinary, MetaData, SmallInteger, Table, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
 
 metadata: Final = MetaData()
 
@@ -52,38 +53,48 @@ tiles: Final = Table(
     Column("hashes", LargeBinary, nullable=False),
 )
 
-instructions: Final = Table("instructions", metadata, _whole_number("entry_index", primary_key=True))
+instructions: Final = Table(
+    "instructions",
+    metadata,
+    _whole_number("entry_index", primary_key=True),
+    Column("content_digest", Uuid),
+    _text("reference", nullable=True),
+    Index("instructions_reference", "reference", unique=True),
+)
 
 window_starts: Final = Table("window_starts", metadata, _text("window", primary_key=True), _whole_number("first_index"))
 
-transaction_references: Final = Table(
-    "transaction_references",
+cards: Final = Table(
+    "cards",
     metadata,
-    Column("reference_key", Uuid, primary_key=True),
-    Column("content_digest", Uuid, nullable=False),
-    _whole_number("entry_index"),
-    _small_number("position"),
+    _whole_number("opened_at_index"),
+    _text("card", primary_key=True),
+    _text("unit"),
+    Column("lots", JSONB, nullable=False),
+    Column("lots_expired", JSONB, nullable=False),
+    Column("debts", JSONB, nullable=False),
+    Index("cards_by_hash", "card", postgresql_using="hash"),
 )
-
-cards: Final = Table("cards", metadata, _text("card", primary_key=True), _whole_number("opened_at_index"))
 
 transactions: Final = Table(
     "transactions",
     metadata,
-    _whole_number("entry_index", primary_key=True),
+    _whole_number("entry_index"),
     _whole_number("points"),
     _whole_number("points_available"),
     _whole_number("points_owed"),
     _whole_number("points_refunded"),
     Column("decided_on", Date, nullable=False),
-    _small_number("position", primary_key=True),
+    _small_number("position"),
     _small_number("kind"),
     _small_number("outcome"),
-    _text("card", primary_key=True),
-    _text("merchant"),
+    Column("content_digest", Uuid, nullable=False),
+    _text("card"),
+    _text("merchant", primary_key=True),
     _text("store"),
-    _text("reference"),
-    Index("transactions_of_merchant", "merchant", "entry_index", "position"),
+    _text("reference", primary_key=True),
+    Index("transactions_of_merchant", "merchant", "entry_index"),
+    Index("transactions_of_card", "card", postgresql_using="hash"),
 )
 
 postings: Final = Table(
@@ -96,29 +107,22 @@ postings: Final = Table(
     _small_number("position", primary_key=True),
     _small_number("line", primary_key=True),
     _small_number("movement"),
-    _text("card", primary_key=True),
+    _text("card"),
     _text("unit"),
     _text("issuer"),
     _text("redeemer", nullable=True),
-    Index("postings_of_entries", "entry_index", postgresql_using="brin"),
 )
+
+views: Final = MetaData()
 
 lots: Final = Table(
     "lots",
-    metadata,
+    views,
+    _text("card"),
+    _text("unit"),
+    _text("issuer"),
+    Column("expires_on", Date, nullable=False),
     _whole_number("points"),
     _whole_number("points_expired"),
-    Column("expires_on", Date, primary_key=True),
-    _text("card", primary_key=True),
-    _text("unit", primary_key=True),
-    _text("issuer", primary_key=True),
 )
-
-debts: Final = Table(
-    "debts",
-    metadata,
-    _whole_number("points"),
-    _text("card", primary_key=True),
-    _text("unit", primary_key=True),
-    _text("creditor", primary_key=True),
-)
+"""A view: what ``cards.lots`` and ``cards.lots_expired`` hold, a row a lot."""

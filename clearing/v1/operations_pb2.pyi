@@ -374,3 +374,99 @@ class ListTermsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTermsResponse: _TypeAlias = ListTermsResponse  # noqa: Y015
+
+@_typing.final
+class ListPastLotsRequest(_message.Message):
+    """Asks for a page of lots past their last day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    as_of: _builtins.str
+    """The local day, as YYYY-MM-DD, before which their last day lies. Empty: the ledger's today."""
+    page_size: _builtins.int
+    """The lots of at most so many cards; 0 means 500, and more than 500 is taken as 500: as many as one ExpireLots names."""
+    page_token: _builtins.str
+    """Where the page begins: the last answer's next_page_token. Empty: at the beginning."""
+    def __init__(
+        self,
+        *,
+        as_of: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPastLotsRequest: _TypeAlias = ListPastLotsRequest  # noqa: Y015
+
+@_typing.final
+class ListPastLotsResponse(_message.Message):
+    """A page of lots past their last day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    LOTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    as_of: _builtins.str
+    """The local day before which their last day lies, as YYYY-MM-DD."""
+    next_page_token: _builtins.str
+    """Where the next page begins. Empty: this was the last."""
+    @_builtins.property
+    def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___PastLot]:
+        """By card, last day and issuer; all such lots of the page's cards. May be empty though other pages follow."""
+
+    def __init__(
+        self,
+        *,
+        as_of: _builtins.str = ...,
+        lots: _abc.Iterable[Global___PastLot] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "lots", b"lots", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPastLotsResponse: _TypeAlias = ListPastLotsResponse  # noqa: Y015
+
+@_typing.final
+class PastLot(_message.Message):
+    """Points of one issuer on one card that cannot be spent any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CARD_TOKEN_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    EXPIRES_ON_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    card_token: _builtins.str
+    """The card."""
+    issuer: _builtins.str
+    """Whose points they are."""
+    expires_on: _builtins.str
+    """The last local day on which they could be spent, as YYYY-MM-DD."""
+    points: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        card_token: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        expires_on: _builtins.str = ...,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card_token", b"card_token", "expires_on", b"expires_on", "issuer", b"issuer", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PastLot: _TypeAlias = PastLot  # noqa: Y015

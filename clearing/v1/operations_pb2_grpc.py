@@ -65,6 +65,11 @@ class OperationsStub:
                 request_serializer=clearing_dot_v1_dot_operations__pb2.ListTermsRequest.SerializeToString,
                 response_deserializer=clearing_dot_v1_dot_operations__pb2.ListTermsResponse.FromString,
                 _registered_method=True)
+        self.ListPastLots = channel.unary_unary(
+                '/clearing.v1.Operations/ListPastLots',
+                request_serializer=clearing_dot_v1_dot_operations__pb2.ListPastLotsRequest.SerializeToString,
+                response_deserializer=clearing_dot_v1_dot_operations__pb2.ListPastLotsResponse.FromString,
+                _registered_method=True)
 
 
 class OperationsServicer:
@@ -113,6 +118,14 @@ class OperationsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPastLots(self, request, context):
+        """The lots that are past their last day and not booked as expired yet, by card: what ExpireLots would book. Operators
+        only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +158,11 @@ def add_OperationsServicer_to_server(servicer, server):
                     servicer.ListTerms,
                     request_deserializer=clearing_dot_v1_dot_operations__pb2.ListTermsRequest.FromString,
                     response_serializer=clearing_dot_v1_dot_operations__pb2.ListTermsResponse.SerializeToString,
+            ),
+            'ListPastLots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPastLots,
+                    request_deserializer=clearing_dot_v1_dot_operations__pb2.ListPastLotsRequest.FromString,
+                    response_serializer=clearing_dot_v1_dot_operations__pb2.ListPastLotsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +328,33 @@ class Operations:
             '/clearing.v1.Operations/ListTerms',
             clearing_dot_v1_dot_operations__pb2.ListTermsRequest.SerializeToString,
             clearing_dot_v1_dot_operations__pb2.ListTermsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPastLots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clearing.v1.Operations/ListPastLots',
+            clearing_dot_v1_dot_operations__pb2.ListPastLotsRequest.SerializeToString,
+            clearing_dot_v1_dot_operations__pb2.ListPastLotsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class OperationsStub:
     """All keys, or a merchant's."""
     ListTerms: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListTermsRequest, _operations_pb2.ListTermsResponse]
     """All terms, by scope and date."""
+    ListPastLots: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListPastLotsRequest, _operations_pb2.ListPastLotsResponse]
+    """The lots that are past their last day and not booked as expired yet, by card: what ExpireLots would book. Operators
+    only.
+    """
 
 @_typing.type_check_only
 class OperationsAsyncStub(OperationsStub):
@@ -63,6 +67,10 @@ class OperationsAsyncStub(OperationsStub):
     """All keys, or a merchant's."""
     ListTerms: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListTermsRequest, _operations_pb2.ListTermsResponse]  # type: ignore[assignment]
     """All terms, by scope and date."""
+    ListPastLots: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListPastLotsRequest, _operations_pb2.ListPastLotsResponse]  # type: ignore[assignment]
+    """The lots that are past their last day and not booked as expired yet, by card: what ExpireLots would book. Operators
+    only.
+    """
 
 class OperationsServicer(metaclass=_abc_1.ABCMeta):
     """What the operator and finance call. Instruct authenticates by the envelope's signatures; the reads by a token."""
@@ -114,5 +122,15 @@ class OperationsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.ListTermsResponse, _abc.Awaitable[_operations_pb2.ListTermsResponse]]:
         """All terms, by scope and date."""
+
+    @_abc_1.abstractmethod
+    def ListPastLots(
+        self,
+        request: _operations_pb2.ListPastLotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.ListPastLotsResponse, _abc.Awaitable[_operations_pb2.ListPastLotsResponse]]:
+        """The lots that are past their last day and not booked as expired yet, by card: what ExpireLots would book. Operators
+        only.
+        """
 
 def add_OperationsServicer_to_server(servicer: OperationsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

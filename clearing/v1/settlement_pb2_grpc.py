@@ -50,6 +50,11 @@ class SettlementStub:
                 request_serializer=clearing_dot_v1_dot_settlement__pb2.GetStatementRequest.SerializeToString,
                 response_deserializer=clearing_dot_v1_dot_settlement__pb2.GetStatementResponse.FromString,
                 _registered_method=True)
+        self.GetProposal = channel.unary_unary(
+                '/clearing.v1.Settlement/GetProposal',
+                request_serializer=clearing_dot_v1_dot_settlement__pb2.GetProposalRequest.SerializeToString,
+                response_deserializer=clearing_dot_v1_dot_settlement__pb2.GetProposalResponse.FromString,
+                _registered_method=True)
 
 
 class SettlementServicer:
@@ -77,6 +82,14 @@ class SettlementServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetProposal(self, request, context):
+        """The entry that proposes a window's settlement, with its proof: it holds every statement's SHA-256 and the payments.
+        Every registered key may ask.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SettlementServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_SettlementServicer_to_server(servicer, server):
                     servicer.GetStatement,
                     request_deserializer=clearing_dot_v1_dot_settlement__pb2.GetStatementRequest.FromString,
                     response_serializer=clearing_dot_v1_dot_settlement__pb2.GetStatementResponse.SerializeToString,
+            ),
+            'GetProposal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProposal,
+                    request_deserializer=clearing_dot_v1_dot_settlement__pb2.GetProposalRequest.FromString,
+                    response_serializer=clearing_dot_v1_dot_settlement__pb2.GetProposalResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class Settlement:
             '/clearing.v1.Settlement/GetStatement',
             clearing_dot_v1_dot_settlement__pb2.GetStatementRequest.SerializeToString,
             clearing_dot_v1_dot_settlement__pb2.GetStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProposal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clearing.v1.Settlement/GetProposal',
+            clearing_dot_v1_dot_settlement__pb2.GetProposalRequest.SerializeToString,
+            clearing_dot_v1_dot_settlement__pb2.GetProposalResponse.FromString,
             options,
             channel_credentials,
             insecure,

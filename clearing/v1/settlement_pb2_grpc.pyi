@@ -39,6 +39,10 @@ class SettlementStub:
     """What a closed window settles to, ready to be signed as a proposal."""
     GetStatement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementRequest, _settlement_pb2.GetStatementResponse]
     """One file of a closed window's statements."""
+    GetProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetProposalRequest, _settlement_pb2.GetProposalResponse]
+    """The entry that proposes a window's settlement, with its proof: it holds every statement's SHA-256 and the payments.
+    Every registered key may ask.
+    """
 
 @_typing.type_check_only
 class SettlementAsyncStub(SettlementStub):
@@ -51,6 +55,10 @@ class SettlementAsyncStub(SettlementStub):
     """What a closed window settles to, ready to be signed as a proposal."""
     GetStatement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementRequest, _settlement_pb2.GetStatementResponse]  # type: ignore[assignment]
     """One file of a closed window's statements."""
+    GetProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetProposalRequest, _settlement_pb2.GetProposalResponse]  # type: ignore[assignment]
+    """The entry that proposes a window's settlement, with its proof: it holds every statement's SHA-256 and the payments.
+    Every registered key may ask.
+    """
 
 class SettlementServicer(metaclass=_abc_1.ABCMeta):
     """What finance teams read. All calls take a token; a merchant sees its own statements only."""
@@ -78,5 +86,15 @@ class SettlementServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.GetStatementResponse, _abc.Awaitable[_settlement_pb2.GetStatementResponse]]:
         """One file of a closed window's statements."""
+
+    @_abc_1.abstractmethod
+    def GetProposal(
+        self,
+        request: _settlement_pb2.GetProposalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.GetProposalResponse, _abc.Awaitable[_settlement_pb2.GetProposalResponse]]:
+        """The entry that proposes a window's settlement, with its proof: it holds every statement's SHA-256 and the payments.
+        Every registered key may ask.
+        """
 
 def add_SettlementServicer_to_server(servicer: SettlementServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

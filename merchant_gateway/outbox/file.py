@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from clearing.errors import ClearingError
 from clearing.model import MerchantId
+from merchant_gateway.sqlite_file import SqliteFile, is_error
 
 APPLICATION_ID = 0x6F757462
 """"outb", in the file's header: tells it from SQLite files of other kinds."""
 SCHEMA_VERSION = 1
-BUSY_TIMEOUT_MS = 10_000
-"""A till's other programs hold the file for the moment of a write only."""
 
 _SCHEMA = """
 CREATE TABLE outbox (
@@ -41,9 +39,6 @@ CREATE INDEX sale_age ON sale (state, occurred_at);
 CREATE INDEX sale_burn ON sale (state, points_burned) WHERE points_burned > 0;
 """
 
-_PRIMARY_CODE = 0xFF
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
 
 class OutboxError(ClearingError):
     """The outbox's file cannot be used."""
@@ -65,13 +60,13 @@ class OutboxFile:
         self.path = path
         self._origin = origin
         self._merchant = merchant
-        self._lock = threading.Lock()
         with self._translated_errors():
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            # Each commit waits for the disk; on macOS that takes more than an ordinary fsync.
+            self._file = SqliteFile(path, ("synchronous = FULL", "fullfsync = ON"))
         try:
             self._prepare()
         except ClearingError:
-            self._connection.close()
+            self.close()
             raise
 
     @contextmanager
@@ -80,45 +75,20 @@ class OutboxFile:
 
         Raises ``OutboxError``, ``OutboxFullError`` or ``OutboxDamagedError``.
         """
-        with self._lock, self._translated_errors():
-            cursor = self._connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE")
-            try:
-                yield cursor
-                cursor.execute("COMMIT")
-            except BaseException:
-                # On some errors SQLite has rolled back by itself.
-                if self._connection.in_transaction:
-                    cursor.execute("ROLLBACK")
-                raise
+        with self._translated_errors(), self._file.writing() as cursor:
+            yield cursor
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Cursor]:
         """One view of the file. Raises ``OutboxError`` or ``OutboxDamagedError``."""
-        with self._lock, self._translated_errors():
-            cursor = self._connection.cursor()
-            cursor.execute("BEGIN")
-            try:
-                yield cursor
-            finally:
-                if self._connection.in_transaction:
-                    cursor.execute("ROLLBACK")
+        with self._translated_errors(), self._file.reading() as cursor:
+            yield cursor
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     def _prepare(self) -> None:
-        with self._translated_errors():
-            for setting in (
-                f"busy_timeout = {BUSY_TIMEOUT_MS}",
-                "journal_mode = WAL",
-                # Each commit waits for the disk; on macOS that takes more than an ordinary fsync.
-                "synchronous = FULL",
-                "fullfsync = ON",
-            ):
-                self._connection.execute(f"PRAGMA {setting}")
         with self.writing() as cursor:
             kind = [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
             if kind == [0, 0] and not cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
@@ -146,10 +116,9 @@ class OutboxFile:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
-            if code in _DAMAGED:
+            if is_error(error, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self._damaged(str(error)) from error
-            if code == sqlite3.SQLITE_FULL:
+            if is_error(error, sqlite3.SQLITE_FULL):
                 raise OutboxFullError(
                     f"there is no room to write to the outbox {self.path}: {error}; nothing was recorded: free space, "
                     "then do the same again under the same reference"

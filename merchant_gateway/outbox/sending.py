@@ -3,7 +3,8 @@
 | answer | what is done |
 |---|---|
 | receipts | recorded: accepted, or refused, which is final |
-| UNAVAILABLE, RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED | the same again, after what the gateway asks for and a backoff |
+| a code of RETRIED_CODES | the same again, after what the gateway asks for and a backoff |
+| INTERNAL | the same; a sale that is found to be the only one at which the gateway fails is set aside |
 | an envelope is at fault | that sale is set aside, the others are sent |
 | the key ended while the sale waited | the sale is signed by the client's key of now, with the same payload |
 | anything else | nothing more is sent: it is no sale's fault |
@@ -27,6 +28,7 @@ from merchant_gateway.client import MerchantClient
 from merchant_gateway.gateway_error import GatewayError
 from merchant_gateway.outbox.sales import Sale, Sales, State
 from merchant_gateway.outbox.signing import kept_presentment, key_id_of_sale, signed_anew
+from merchant_gateway.outbox.suspicion import Suspicion
 from merchant_gateway.retry import RetryPolicy
 from merchant_gateway.transaction_receipt import TransactionReceipt
 
@@ -96,6 +98,7 @@ class Sender:
         self.last_error: ClearingError | None = None
         """Why the gateway could not be asked the last time; None if it could."""
         self._envelopes_per_call = ENVELOPES_PER_CALL_MAX
+        self._suspicion = Suspicion()
         self.resume_at = 0.0
         """Nothing is sent before (``time.monotonic``). It and the last error are written under the drain lock; anybody
         may read them."""
@@ -120,7 +123,7 @@ class Sender:
             if not self._has_met_gateway:
                 self._meet_gateway(attempt_seconds, progress)
             else:
-                self._send(batch, attempt_seconds, progress)
+                self._send(self._compared(batch), attempt_seconds, progress)
         return progress
 
     def _wait(self, deadline: float) -> bool:
@@ -135,7 +138,7 @@ class Sender:
         try:
             alliance = self._client.alliance(attempt_seconds=attempt_seconds)
         except GatewayError as error:
-            if error.is_worth_retrying:
+            if error.is_worth_retrying or error.code is grpc.StatusCode.INTERNAL:
                 self._back_off(error)
             else:
                 progress.stopped_by = error
@@ -146,6 +149,15 @@ class Sender:
             self._has_met_gateway = True
             self._failures = 0
             self.last_error = None
+
+    def _compared(self, batch: Sequence[Sale]) -> Sequence[Sale]:
+        """The batch, or the one sale to compare it with."""
+        if len(batch) > 1 or not batch or not self._suspicion.asks_for_another(batch[0].reference):
+            return batch
+        card = _card_of(batch[0])
+        others = self._sales.first_queued(ENVELOPES_PER_CALL_MAX, CALL_BYTES_MAX)
+        # Of another card: what follows on the same one may depend on the sale before it.
+        return next(([sale] for sale in others if _card_of(sale) != card), batch)
 
     def _send(self, batch: Sequence[Sale], attempt_seconds: float, progress: Progress) -> None:
         envelopes: list[Envelope] = []
@@ -163,6 +175,7 @@ class Sender:
             progress.stopped_by = error
         else:
             self._record(batch, [receipt for (receipt,) in answers], progress)
+            self._suspicion.answered([sale.reference for sale in batch])
             self._failures = 0
             self.last_error = None
             self._envelopes_per_call = min(ENVELOPES_PER_CALL_MAX, self._envelopes_per_call * 2)
@@ -200,6 +213,14 @@ class Sender:
             if error.code is not grpc.StatusCode.UNAVAILABLE and error.reason in (None, ErrorReason.POOL_FULL):
                 # A slow line, a full pool or a narrow transport may take fewer at a time.
                 self._envelopes_per_call = max(1, len(batch) // 2)
+            return
+        if error.code is grpc.StatusCode.INTERNAL:
+            self._back_off(error)
+            if len(batch) > 1:
+                # Those before the one at which it may fail get through.
+                self._envelopes_per_call = len(batch) // 2
+            elif self._suspicion.failed(batch[0].reference):
+                self._set_aside(batch[0], str(error), progress)
             return
         if error.reason is ErrorReason.CALL_SIZE and len(batch) > 1:
             self._envelopes_per_call = len(batch) // 2
@@ -239,5 +260,10 @@ class Sender:
     def _back_off(self, error: GatewayError) -> None:
         self._failures += 1
         self.last_error = error
-        self._has_met_gateway = error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        self._has_met_gateway = error.code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL)
         self.resume_at = time.monotonic() + self._retry.wait_seconds(self._failures, error.retry_delay_seconds)
+
+
+def _card_of(sale: Sale) -> str | None:
+    presentment = kept_presentment(sale)
+    return presentment.transactions[0].card_token if presentment is not None else None

@@ -130,11 +130,24 @@ def test_a_gateway_says_why_it_does_not_serve(founded: Installation, tmp_path: P
     assert "there is no" in Installation(tmp_path / "empty").refused("gateway")
 
 
-def test_a_second_gateway_is_turned_away_and_the_first_goes_on(founded: Installation) -> None:
+def test_a_second_gateway_stands_by_and_tells_its_operator_for_whom(founded: Installation) -> None:
     with founded.serving() as first:
-        assert "Another process is the writer" in founded.refused("gateway", "--address", "127.0.0.1:0")
-        assert founded.json("merchant", "list") == []
-        assert stop(first) == 0
+        second = subprocess.Popen(
+            [sys.executable, "-m", "clearing.cli", "gateway", "--address", "127.0.0.1:0"],
+            env=founded.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert second.stderr is not None
+            assert second.stderr.readline().startswith("Standing by: the writer is database session ")
+            assert founded.json("merchant", "list") == []
+            assert stop(first) == 0
+            assert second.stdout is not None
+            assert second.stdout.readline().startswith(f"Serving {ORIGIN} at ")
+        finally:
+            assert stop(second) == 0
 
 
 def test_a_gateway_whose_writer_stops_ends_by_itself_and_says_why(founded: Installation, database_url: str) -> None:
@@ -187,6 +200,8 @@ def test_wrong_instructions_are_explained(served: Installation, tmp_path: Path) 
         (("window", "show", "January"), "must be a month as YYYY-MM"),
         (("statement", "1999-01"), "1999-01"),
         (("merchant", "list", "--key", tmp_path / "missing.pem"), "missing.pem"),
+        (("merchant", "list", "--key", served.home / "alliance.json"), "the alliance's name and public key"),
+        (("audit", "verify", tmp_path, "--key", served.home / "keys" / "operator-anna.pem"), "holds a private key"),
     ):
         assert told in served.refused(*arguments)
     served.done("merchant", "admit", "b", "--name", "B")

@@ -64,7 +64,10 @@ def test_a_month_from_the_founding_to_the_last_payment(installation: Installatio
         assert "not approved yet" in installation.refused(
             "window", "pay", "2026-01", "bakery", "cinema", "--paid-on", "2026-02-03", "--bank-reference", "X", *finance
         )
-        assert installation.json("window", "approve", "2026-01", "--digest", digest, *finance)["outcome"] == "ACCEPTED"
+        approved = installation.done("window", "approve", "2026-01", "--digest", digest, *finance)
+        assert _cells(approved, "bakery", 3) == ["bakery", "cinema", "1.35"]
+        assert digest in approved
+        assert "The settlement of 2026-01 is approved." in approved
         paid = ("window", "pay", "2026-01", "--all", "--paid-on", "2026-02-03", "--bank-reference", "X", *finance)
         assert [each["outcome"] for each in installation.json(*paid)] == ["ACCEPTED"]
         assert "All 1 payments" in installation.done(*paid)
@@ -104,6 +107,15 @@ def _check_statement_files(installation: Installation, folder: Path, digest: str
     paths = [Path(each["file"]) for each in files]
     assert [path.name for path in paths] == ["alliance.json", "alliance.csv", "alliance.xlsx"]
     assert hashlib.sha256(paths[0].read_bytes()).hexdigest() == files[0]["sha256"] == digest
+    entry = files[0]["recorded_in_entry"]
+    assert [each["recorded_in_entry"] for each in files[1:]] == [None, None]
+    own = ("statement", "2026-01", "--output", folder, "--key", installation.home / "keys" / "merchant-cinema.pem")
+    printed = installation.done(*own)
+    assert f"merchant-cinema.json: digest as recorded in entry {entry} of the log, verified." in printed
+    proof, leaf = (folder / "2026-01" / f"entry-{entry}.{suffix}" for suffix in ("tlog-proof", "bin"))
+    assert str(proof) in printed
+    public = ("--key", installation.home / "alliance.json")
+    assert f"Proved: entry {entry} of {ORIGIN}" in installation.done("audit", "check", proof, leaf, *public)
     assert json.loads(paths[0].read_bytes())["window"]["id"] == "2026-01"
     assert list(csv.reader(paths[1].read_text(encoding="utf-8-sig").splitlines()))
     assert zipfile.ZipFile(paths[2]).testzip() is None

@@ -11,7 +11,7 @@ import typer.main
 from prometheus_client import Metric
 from pydantic_core import PydanticUndefined
 
-from clearing.cli import app
+from clearing.cli.application import app
 from clearing.cli.gateway import gateway
 from clearing.metrics import WriterGauges
 from clearing.settings import PREFIX, Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from clearing.cli import app
+from clearing.cli.application import app
 from clearing.contract import bounds
 from clearing.settings import PREFIX, Settings
 from merchant_gateway import service

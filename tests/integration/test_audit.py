@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,16 @@ import pytest
 from clearing.errors import ClearingError
 from clearing.keys import PrivateKey
 from clearing.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from clearing.log.folder import read_log_folder
+from clearing.log.folder import FolderError, read_log_folder
 from clearing.log.folder_writer import write_log_folder
 from clearing.log.merkle import leaf_hash, root
 from clearing.log.note import Signer
+from clearing.log.tiles import bundle_entries
 from clearing.v1 import entry_pb2, instruction_pb2, presentment_pb2, settlement_pb2
+from merchant_gateway.gateway_channel import GatewayChannel
+from merchant_gateway.log_export import LogExporter
 from settlement.audit import AuditReport, verify_export
+from settlement.export_files import AuditDifference
 from tests.integration.alliance import ORIGIN, Alliance, founded
 
 
@@ -80,16 +85,159 @@ def test_an_export_verifies_with_nothing_but_the_folder_and_the_key(audited: All
     assert report.entries == report.checkpoint.size > 300
 
 
-def test_every_flipped_byte_in_any_file_is_caught(audited: Alliance, exported: Path, copy: Path) -> None:
-    for path in sorted(path for path in exported.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        target = copy / path.relative_to(exported)
-        for place in {0, len(content) // 3, len(content) // 2, len(content) - 1}:
-            target.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-            with pytest.raises(ClearingError):
+def places_of(content: bytes) -> list[int]:
+    """Some bytes of a file, the first and the last among them."""
+    return sorted({0, 1, len(content) // 3, len(content) // 2, len(content) - 1})
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def test_a_flipped_byte_in_an_entry_is_caught_naming_file_and_entry(
+    audited: Alliance, exported: Path, copy: Path
+) -> None:
+    for number, name in enumerate(("tile/entries/000", next_partial(exported, "tile/entries/001.p"))):
+        content = (exported / name).read_bytes()
+        for place in places_of(content):
+            (copy / name).write_bytes(flipped(content, place))
+            with pytest.raises(FolderError) as raised:
                 audit(audited, copy)
-        target.write_bytes(content)
+            assert (raised.value.file, raised.value.entry_index) == (name, number * 256 + entry_at(content, place))
+            assert name in str(raised.value)
+        (copy / name).write_bytes(content)
+
+
+def test_a_flipped_byte_in_a_hash_tile_is_caught_naming_tile_and_entry(
+    audited: Alliance, exported: Path, copy: Path
+) -> None:
+    tiles = ("tile/0/000", next_partial(exported, "tile/0/001.p"), next_partial(exported, "tile/1/000.p"))
+    for name, first, entries_a_hash in zip(tiles, (0, 256, 0), (1, 1, 256), strict=True):
+        content = (exported / name).read_bytes()
+        for place in places_of(content):
+            (copy / name).write_bytes(flipped(content, place))
+            with pytest.raises(FolderError) as raised:
+                audit(audited, copy)
+            assert raised.value.entry_index == first + place // 32 * entries_a_hash
+            assert name in str(raised.value)
+        (copy / name).write_bytes(content)
+
+
+def test_a_flipped_byte_in_the_checkpoint_or_a_statement_is_caught_naming_the_file(
+    audited: Alliance, exported: Path, copy: Path
+) -> None:
+    statements = [path.relative_to(exported).as_posix() for path in exported.glob("statements/*/*")]
+    for name in ("checkpoint", *statements):
+        content = (exported / name).read_bytes()
+        for place in places_of(content):
+            (copy / name).write_bytes(flipped(content, place))
+            with pytest.raises(ClearingError, match=re.escape(name)):
+                audit(audited, copy)
+        (copy / name).write_bytes(content)
     audit(audited, copy)
+
+
+def next_partial(exported: Path, folder: str) -> str:
+    """The one file of a partial tile's folder."""
+    (path,) = (exported / folder).iterdir()
+    return path.relative_to(exported).as_posix()
+
+
+def entry_at(bundle: bytes, place: int) -> int:
+    """Which entry of a bundle, from 0, the byte at this place belongs to; its length stands in front of it."""
+    end = 0
+    for number, entry in enumerate(bundle_entries(bundle)):
+        end += 2 + len(entry)
+        if place < end:
+            return number
+    raise AssertionError("the place lies in the bundle")
+
+
+def test_two_bundles_in_each_others_place_are_told_from_an_altered_entry(
+    audited: Alliance, exported: Path, copy: Path
+) -> None:
+    first, second = (copy / name for name in ("tile/entries/000", next_partial(exported, "tile/entries/001.p")))
+    swapped = first.read_bytes(), second.read_bytes()
+    second.write_bytes(swapped[0])
+    first.write_bytes(swapped[1])
+    with pytest.raises(
+        FolderError,
+        match="from entry 0 on, nothing in tile/entries/000 hashes to a leaf in tile/0/000; one of the two files "
+        "stands in another's place",
+    ):
+        audit(audited, copy)
+
+
+# ---- what is missing, and what does not belong ----
+
+
+def test_every_missing_file_is_caught_and_named(audited: Alliance, exported: Path, copy: Path) -> None:
+    names = sorted(path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file())
+    assert len(names) == 1 + 2 + 3 + 2 * 4, "checkpoint, bundles, tiles, statements of two months"
+    for name in names:
+        (copy / name).rename(copy / "aside")
+        with pytest.raises(ClearingError, match=f"{re.escape(name)} is missing"):
+            audit(audited, copy)
+        (copy / "aside").rename(copy / name)
+    audit(audited, copy)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tile/entries/000.p/7",
+        "tile/entries/002",
+        "tile/0/000.p/7",
+        "tile/2/000.p/1",
+        "tile/notes.txt",
+        "statements/2026-03/alliance.json",
+        "statements/2026-01/merchant-florist.json",
+        "statements/2026-01/alliance.xlsx",
+        "statements/alliance.json",
+    ],
+)
+def test_a_file_that_does_not_belong_is_caught_and_named(audited: Alliance, copy: Path, name: str) -> None:
+    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+    (copy / name).write_bytes(b"whatever")
+    with pytest.raises(AuditDifference, match=re.escape(name)):
+        audit(audited, copy)
+
+
+def test_what_lies_beside_the_exports_own_folders_is_not_looked_at(audited: Alliance, copy: Path) -> None:
+    (copy / "my notes.txt").write_text("checked on Monday")
+    (copy / "checkpoint.old").write_text("nothing")
+    assert audit(audited, copy).statement_files == 2 * 4
+
+
+def test_a_settlement_proposed_while_the_log_is_exported_is_left_to_the_next_export(
+    database_url: str, tmp_path: Path
+) -> None:
+    with founded(database_url) as alliance:
+        alliance.admit("bakery", "cinema")
+        alliance.travel("2026-02-01 00:00:00")
+        settled: list[tuple[int, int]] = []
+
+        def settle_once(done: int, total: int) -> None:
+            if not settled:
+                settled.append((done, total))
+                settle(alliance, "2026-01")
+
+        with GatewayChannel(alliance.gateway.server.address, ORIGIN) as channel:
+            exporter = LogExporter(channel, alliance.log_key.verifier, alliance.operator)
+            assert exporter.export(tmp_path, settle_once).statement_files == 0
+            assert settled
+            assert audit(alliance, tmp_path).statement_files == 0
+            assert exporter.export(tmp_path).statement_files == 3
+        assert audit(alliance, tmp_path).statement_files == 3
+
+
+def test_a_log_without_its_statements_is_in_order_only_where_that_is_asked_for(audited: Alliance, copy: Path) -> None:
+    shutil.rmtree(copy / "statements")
+    with pytest.raises(AuditDifference, match=r"statements/2026-01/alliance\.json is missing.*--without-statements"):
+        audit(audited, copy)
+    report = verify_export(copy, audited.log_key.verifier, with_statements=False)
+    assert report.statement_files is None
+    assert report.statement_digests == 2 * 4
 
 
 def test_a_dropped_last_entry_under_the_old_checkpoint_is_caught(

@@ -109,8 +109,10 @@ def test_a_gateway_that_stops_says_so_first_finishes_what_it_took_and_does_not_w
     card = alliance.open_card("bakery")
     with watched(alliance) as watch, ThreadPoolExecutor(3) as threads:
         with held_up(alliance):
-            calls = [threads.submit(alliance.submit, earn(alliance, card)) for _ in range(2)]
-            wait_until(lambda: is_held_up(alliance) and alliance.gateway.writer.transactions_waiting == 1)
+            calls = [threads.submit(alliance.submit, earn(alliance, card))]
+            wait_until(lambda: is_held_up(alliance))
+            calls.append(threads.submit(alliance.submit, earn(alliance, card)))
+            wait_until(lambda: alliance.gateway.writer.transactions_waiting == 1)
             stopping = threads.submit(alliance.gateway.stop)
             wait_until(lambda: watch.statuses() == [SERVING, NOT_SERVING])
             assert not any(call.done() for call in calls)
@@ -134,7 +136,7 @@ def test_sigterm_under_load_turns_health_first_answers_what_is_under_way_and_exi
             wait_until(lambda: tills.interruptions != [])
             alliance.open()
             tills.wait_for_answers(50)
-        assert set(tills.interruptions) == {grpc.StatusCode.UNAVAILABLE}
+        assert set(tills.interruptions) <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         events = [line["event"] for line in gateway.lines()]
         assert events[-1] == "stopped"
         assert not set(events) & {"call_failed", "batch_failed", "writer_failed", "writer_stopped"}

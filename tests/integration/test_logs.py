@@ -22,6 +22,7 @@ from clearing.keys import PrivateKey
 from clearing.tokens import make_token
 from clearing.v1 import merchant_gateway_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
+from merchant_gateway.gateway_error import gateway_error_of
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance
 from tests.integration.command import served
 from tests.integration.observation import refusal
@@ -74,6 +75,8 @@ def test_a_call_turned_away_is_logged_with_the_id_that_its_caller_hears(alliance
         "call_id": heard.metadata["call_id"],
     }
     assert len(heard.metadata["call_id"]) == 16
+    shown = str(gateway_error_of(raised.value, alliance.gateway.server.address))
+    assert shown.endswith(f"(POINTS_OUT_OF_RANGE, call {heard.metadata['call_id']})")
 
 
 def error_info(error: grpc.RpcError) -> ErrorInfo:

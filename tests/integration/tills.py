@@ -1,32 +1,40 @@
-"""Tills at work: threads that present earns until they are told to stop, and send again whatever was not answered."""
+"""Tills at work: threads that present until they are told to stop, and send again whatever was not answered.
+
+Each has a card of its own and knows what the card must hold, so that every answer shows whether anything before it was
+lost or done twice.
+"""
 
 from __future__ import annotations
 
+import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
 import grpc
 
-from clearing.contract.entry import decode_entry
-from clearing.log.checkpoint import open_checkpoint
 from clearing.model import CardToken, Outcome
-from clearing.receipt import receipt_of, verify_receipt
-from clearing.store.database import snapshot
-from clearing.stored_log import stored_leaf, tile_reader
-from clearing.v1 import entry_pb2, merchant_gateway_pb2, presentment_pb2
+from clearing.v1 import entry_pb2, merchant_gateway_pb2, operations_pb2
 from clearing.v1.envelope_pb2 import Envelope
+from merchant_gateway.gateway_error import RETRIED_CODES
 from tests.integration.alliance import Alliance
 from tests.integration.observation import complaints
+from tests.integration.till import Expected, Till
+from tests.integration.witness import Witness
 
-THREADS = 4
-ENVELOPES_PER_CALL = 5
+THREADS = 6
+INSTRUCTIONS = 0.05
+"""Before so many of a till's calls, an operator instructs something."""
+EVERYTHING = 1_000_000_000
+"""More points than a card has: the refusal of burning them tells how many it has."""
 ATTEMPT_SECONDS = 5
-GIVE_UP_SECONDS = 40
-RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+RETRY_SECONDS = 0.05
+PAUSE_SECONDS_MAX = 0.03
+"""Between a till's calls: so that what is killed finds some processor time to get up in."""
+GIVE_UP_SECONDS = 60
 
 
 @dataclass(slots=True)
@@ -34,59 +42,89 @@ class Tills:
     """What the tills sent and heard."""
 
     alliance: Alliance
-    cards: list[CardToken]
+    tills: list[Till]
     answered: list[tuple[Envelope, entry_pb2.Receipt]] = field(default_factory=list)
+    instructed: list[tuple[Envelope, entry_pb2.Receipt]] = field(default_factory=list)
+    """The same of instructions."""
     interruptions: list[grpc.StatusCode] = field(default_factory=list)
+    heard_late: list[bool] = field(default_factory=list)
+    """Of each interrupted call in the end: whether it had been committed when its answer was lost."""
     failures: list[BaseException] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    call_begins: threading.Event = field(default_factory=threading.Event)
+    """Set at the beginning of each."""
+    call_seconds: float = 0.0
+    """How long the last one took that was answered at once."""
+
+    @property
+    def cards(self) -> list[CardToken]:
+        """One a till."""
+        return [till.card for till in self.tills]
 
     def answers(self) -> int:
         """Receipts so far."""
         return len(self.answered)
 
+    def everything(self) -> list[tuple[Envelope, entry_pb2.Receipt]]:
+        """What was answered so far, presentments and instructions."""
+        return [*self.answered, *self.instructed]
+
     def wait_for_answers(self, more: int) -> None:
         """Return once there are so many receipts more than now."""
         enough = self.answers() + more
+        self._wait_until(lambda: self.answers() >= enough)
+
+    def wait_for_every_till(self) -> None:
+        """Return once each till has begun a call from now on and heard the answer."""
+        enough = [till.calls_answered + 2 for till in self.tills]
+        self._wait_until(lambda: all(t.calls_answered >= e for t, e in zip(self.tills, enough, strict=True)))
+
+    def wait_within_a_call(self, part: float) -> None:
+        """Return when a till has begun a call, and this part of the time has passed that one takes."""
+        self.call_begins.clear()
+        assert self.call_begins.wait(GIVE_UP_SECONDS)
+        time.sleep(part * self.call_seconds)
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + GIVE_UP_SECONDS
-        while self.answers() < enough:
-            assert time.monotonic() < deadline, f"no answers any more: {self.interruptions[-3:]} {self.failures}"
+        while not condition():
+            self._require_no_failure()
+            assert time.monotonic() < deadline, f"no answers any more: {self.interruptions[-3:]}"
             time.sleep(0.01)
 
-    def verify(self) -> None:
-        """Every receipt is the log's, every retry hears the original, nothing is doubled, and the books balance."""
-        assert self.failures == []
-        engine, verifier = self.alliance.engine, self.alliance.log_key.verifier
-        head = self.alliance.gateway.writer.head
-        assert head is not None
-        newest = open_checkpoint(head.checkpoint, verifier)
-        roots = {newest.size: newest.root}
-        with snapshot(engine) as connection:
-            tree = tile_reader(connection)
-            for _, message in self.answered:
-                receipt = receipt_of(message)
-                checkpoint = verify_receipt(receipt, verifier)
-                assert stored_leaf(connection, receipt.index) == receipt.leaf
-                if checkpoint.size not in roots:
-                    roots[checkpoint.size] = tree.root(checkpoint.size)
-                assert roots[checkpoint.size] == checkpoint.root
-        envelopes = [envelope for envelope, _ in self.answered]
-        for start in range(0, len(envelopes), 200):
-            again = self.alliance.submit(*envelopes[start : start + 200])
-            expected = [(receipt.index, receipt.entry) for _, receipt in self.answered[start : start + 200]]
-            assert [(receipt.index, receipt.entry) for receipt in again] == expected
-            assert all(receipt.replayed for receipt in again)
-        results = [decode_entry(receipt.entry).transaction_results for _, receipt in self.answered]
-        assert {result.outcome for (result,) in results} == {Outcome.ACCEPTED}
-        held = [self.alliance.burn("cinema", card, 1_000_000_000).points_available for card in self.cards]
-        assert sum(held) == len(self.answered)
-        assert complaints(engine) == []
+    def _require_no_failure(self) -> None:
+        if self.failures:
+            raise self.failures[0]
+
+    def verify(self, witness: Witness | None = None) -> None:
+        """Every receipt is the log's, every retry hears the original, nothing is doubled, and the books balance.
+
+        The witness may have seen the log before.
+        """
+        self._require_no_failure()
+        witness = witness or Witness(self.alliance)
+        everything = self.everything()
+        witness.check(everything, ask_again=everything)
+        presented = {reference for till in self.tills for reference in till.references}
+        assert presented == {reference for reference in witness.references if reference.partition("-")[0] in self._own}
+        held = [self.alliance.burn("cinema", card, EVERYTHING).points_available for card in self.cards]
+        assert held == [till.points for till in self.tills]
+        assert complaints(self.alliance.engine) == []
+
+    @property
+    def _own(self) -> set[str]:
+        """How the tills' references begin."""
+        return {card[5:15] for card in self.cards}
 
 
 @contextmanager
-def at_work(alliance: Alliance) -> Iterator[Tills]:
-    """Tills at work, each with a card of its own; when the block is left, they finish what they have begun."""
-    tills = Tills(alliance, [alliance.open_card("bakery") for _ in range(THREADS)])
-    threads = [threading.Thread(target=_work, args=(tills, card)) for card in tills.cards]
+def at_work(alliance: Alliance, seed: int = 0) -> Iterator[Tills]:
+    """Tills at work; when the block is left, they finish what they have begun."""
+    tills = Tills(
+        alliance,
+        [Till(alliance.open_card("bakery"), random.Random(f"{seed} {number}")) for number in range(THREADS)],
+    )
+    threads = [threading.Thread(target=_work, args=(tills, till)) for till in tills.tills]
     for thread in threads:
         thread.start()
     try:
@@ -97,39 +135,66 @@ def at_work(alliance: Alliance) -> Iterator[Tills]:
             thread.join()
 
 
-def _work(tills: Tills, card: CardToken) -> None:
-    numbers = iter(range(1_000_000))
-    presented_at = tills.alliance.now
+def _work(tills: Tills, till: Till) -> None:
     try:
         while not tills.stop.is_set():
-            envelopes = [
-                _earn(tills.alliance, card, f"{card[5:15]}-{next(numbers)}") for _ in range(ENVELOPES_PER_CALL)
-            ]
-            receipts = _submit(tills, envelopes)
-            assert len(receipts) == len(envelopes)
-            tills.answered.extend(zip(envelopes, receipts, strict=True))
+            if till.choices.random() < INSTRUCTIONS:
+                _open_store(tills, till)
+            _sell(tills, till)
+            till.calls_answered += 1
+            time.sleep(till.choices.uniform(0, PAUSE_SECONDS_MAX))
     except BaseException as error:  # handed to the test, which fails with it
         tills.failures.append(error)
-    assert tills.alliance.now >= presented_at
 
 
-def _earn(alliance: Alliance, card: CardToken, reference: str) -> Envelope:
-    earn = presentment_pb2.Earn(points=1)
-    return alliance.envelope(
-        alliance.presentment("bakery", alliance.transaction("bakery", card, reference=reference, earn=earn))
-    )
-
-
-def _submit(tills: Tills, envelopes: list[Envelope]) -> list[entry_pb2.Receipt]:
-    """The receipts, however often it takes."""
+def _sell(tills: Tills, till: Till) -> None:
+    envelopes, expected = till.next_call(tills.alliance)
     request = merchant_gateway_pb2.SubmitRequest(envelopes=envelopes)
+    receipts = _until_answered(
+        tills, lambda: list(tills.alliance.merchants.Submit(request, timeout=ATTEMPT_SECONDS).receipts)
+    )
+    heard = [
+        [Expected(result.outcome, result.points_available) for result in entry.transaction_results]
+        for entry in map(tills.alliance.verified, receipts)
+    ]
+    assert heard == expected, f"{heard}, and not {expected}: something answered before is lost, or done twice"
+    tills.answered.extend(zip(envelopes, receipts, strict=True))
+
+
+def _open_store(tills: Tills, till: Till) -> None:
+    envelope = till.next_store(tills.alliance)
+    request = operations_pb2.InstructRequest(envelope=envelope)
+    (receipt,) = _until_answered(
+        tills, lambda: [tills.alliance.operations.Instruct(request, timeout=ATTEMPT_SECONDS).receipt]
+    )
+    result = tills.alliance.verified(receipt).instruction_result
+    assert result is not None
+    assert result.outcome is Outcome.ACCEPTED
+    tills.instructed.append((envelope, receipt))
+
+
+def _until_answered(tills: Tills, send: Callable[[], list[entry_pb2.Receipt]]) -> list[entry_pb2.Receipt]:
+    """The receipts of a call, however often it must be sent."""
     deadline = time.monotonic() + GIVE_UP_SECONDS
+    attempts = 1
     while True:
+        begun = time.monotonic()
+        tills.call_begins.set()
         try:
-            return list(tills.alliance.merchants.Submit(request, timeout=ATTEMPT_SECONDS).receipts)
+            receipts = send()
         except grpc.RpcError as error:
             code = cast(grpc.Call, error).code()  # grpcio raises the failed call itself
-            if code not in RETRIED or time.monotonic() > deadline:
+            if code not in RETRIED_CODES or time.monotonic() > deadline:
                 raise
             tills.interruptions.append(code)
-            time.sleep(0.02)
+            attempts += 1
+            time.sleep(RETRY_SECONDS)
+            continue
+        replayed = {receipt.replayed for receipt in receipts}
+        assert len(replayed) == 1, "a call is committed whole"
+        if attempts > 1:
+            tills.heard_late.append(replayed.pop())
+        else:
+            assert replayed == {False}, "what is new was never heard before"
+            tills.call_seconds = time.monotonic() - begun
+        return receipts

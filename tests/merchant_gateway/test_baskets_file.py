@@ -53,7 +53,7 @@ def faults(path: Path, decimals: int = 2) -> list[Fault]:
 
 def test_a_basket_is_read_with_its_line_and_in_minor_units(tmp_path: Path) -> None:
     (basket,) = read(written(tmp_path, HEADER + "7,906,store-1,2017-07-01T12:30:27,12.5,0.30\n"))
-    assert basket == Basket(2, "7", "906", StoreId("store-1"), utc("2017-07-01T10:30:27"), 1250, 30)
+    assert basket == Basket(2, "7", "906", StoreId("store-1"), utc("2017-07-01T10:30:27"), 1250)
 
 
 def test_baskets_come_in_the_order_of_time_and_those_of_one_instant_in_the_order_of_the_file(tmp_path: Path) -> None:

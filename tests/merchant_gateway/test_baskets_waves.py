@@ -50,7 +50,7 @@ MINUTE = 60_000_000
 def basket(number: int, household: str, store: str, minutes: int, amount_minor: int) -> Basket:
     """A basket bought so many minutes after the founding."""
     bought = Instant(FOUNDED_AT + minutes * MINUTE)
-    return Basket(number + 2, f"b{number}", household, StoreId(store), bought, amount_minor, 0)
+    return Basket(number + 2, f"b{number}", household, StoreId(store), bought, amount_minor)
 
 
 @st.composite
@@ -139,7 +139,7 @@ def test_a_wave_ends_where_it_is_full() -> None:
 def test_the_largest_wave_fits_into_one_presentment() -> None:
     store = StoreId("s" * 32)
     baskets = [
-        Basket(2, f"{number:x>59}", f"h{number}", store, Instant(4_102_444_799_999_999), 10**12, 0)
+        Basket(2, f"{number:x>59}", f"h{number}", store, Instant(4_102_444_799_999_999), 10**12)
         for number in range(BASKETS_PER_WAVE_MAX)
     ]
     merchant = MerchantId("m" * 32)

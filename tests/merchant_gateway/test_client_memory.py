@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,36 @@ def test_another_entry_at_a_kept_place_is_a_fork(tmp_path: Path) -> None:
         with pytest.raises(ForkedLogError, match="two different entries 1") as raised:
             store.keep(both)
         assert len(raised.value.evidence) == 2
+
+
+def test_a_full_disk_is_named_and_what_was_kept_stays(tmp_path: Path, alliance: RulesAlliance) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    try:
+        with ReceiptStore(disk / "receipts.sqlite", LOG_KEY.verifier) as store:
+            kept, said = 0, ""
+            answers = exchanged(alliance, presented("e0", 1))
+            while not said:
+                try:
+                    store.keep(answers)
+                except ReceiptStoreError as error:
+                    said = str(error)
+                else:
+                    kept += 1
+                    answers = exchanged(alliance, presented(f"e{kept}", 1))
+            assert "there is no room to keep receipts" in said
+            assert "send the same again: what was decided is answered with the same receipts" in said
+            assert store.count() == 2 * kept > 0
+            assert all(store.find(BAKERY, Reference(f"e{number}")) is not None for number in range(kept))
+            assert store.find(BAKERY, Reference(f"e{kept}")) is None
+            subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+            store.keep(answers)
+            assert store.count() == 2 * kept + 2
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_file_belongs_to_one_log(tmp_path: Path) -> None:

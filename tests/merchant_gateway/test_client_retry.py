@@ -23,7 +23,12 @@ def failing(times: int, code: grpc.StatusCode, attempts: list[float], retry_dela
 
 @pytest.mark.parametrize(
     "code",
-    [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED],
+    [
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    ],
 )
 def test_what_may_pass_is_tried_again_until_it_succeeds(code: grpc.StatusCode) -> None:
     attempts: list[float] = []
@@ -34,7 +39,7 @@ def test_what_may_pass_is_tried_again_until_it_succeeds(code: grpc.StatusCode) -
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
 def test_a_refusal_is_never_sent_again(code: grpc.StatusCode) -> None:
     error = GatewayError(code, "no")
-    expected = code.name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
+    expected = code.name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED")
     assert error.is_worth_retrying is expected
     if expected:
         return

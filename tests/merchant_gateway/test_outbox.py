@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+import sqlalchemy
+from structlog.testing import capture_logs
 
 from clearing.card_token import random_token
 from clearing.errors import ErrorReason, Rejection
@@ -32,6 +37,7 @@ from merchant_gateway.outbox import (
 from merchant_gateway.retry import RetryPolicy
 from merchant_gateway.transactions import burn, earn, open_card, refund
 from tests.integration.alliance import founded
+from tests.integration.test_writer import wait_until
 from tests.merchant_gateway.outbox_scene import IMPATIENCE_SECONDS, NOWHERE, STORE, Line, Shop, now, queued, receipt
 
 FLOOR = FloorLimit(points_per_burn=Points(50), points_outstanding=Points(80))
@@ -180,10 +186,10 @@ def test_while_the_gateway_is_known_to_be_away_customers_do_not_wait(shop: Shop)
         assert now() - before < datetime.timedelta(seconds=4)
 
 
-def queue_of(shop: Shop, outbox: Outbox, sales: int) -> None:
+def queue_of(shop: Shop, outbox: Outbox, sales: int, prefix: str = "e") -> None:
     card = shop.card_with(1)
     for number in range(sales):
-        queued(outbox.sell(earn(f"e{number}", card, STORE, 1, now())))
+        queued(outbox.sell(earn(f"{prefix}{number}", card, STORE, 1, now())))
 
 
 def test_a_full_pool_is_given_the_time_it_asks_for_and_then_less_at_once(shop: Shop) -> None:
@@ -220,16 +226,68 @@ def test_a_call_too_large_for_the_gateway_is_split(shop: Shop) -> None:
     assert [size for _, size in shop.client.calls] == [5, 2, 3]
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.PERMISSION_DENIED])
-def test_what_cannot_be_mended_by_waiting_is_not_sent_again_in_the_same_drain(
-    shop: Shop, code: grpc.StatusCode
-) -> None:
+def test_what_cannot_be_mended_by_waiting_is_not_sent_again_in_the_same_drain(shop: Shop) -> None:
     with shop.outbox(patience_seconds=0.0) as outbox:
         queue_of(shop, outbox, 2)
-        shop.client.errors = [GatewayError(code, "no")]
+        shop.client.errors = [GatewayError(grpc.StatusCode.PERMISSION_DENIED, "no")]
         report = outbox.drain()
         assert (report.stopped_by is not None, report.backlog.queued, len(shop.client.calls)) == (True, 2, 1)
         assert outbox.drain().accepted == 2
+
+
+@contextmanager
+def failing_at(shop: Shop, transactions: str) -> Iterator[None]:
+    """Within the block the gateway's database fails, in a way that no gateway expects, at some transactions."""
+    body = "BEGIN IF EXISTS (SELECT FROM failing) THEN RAISE EXCEPTION 'a defect'; END IF; RETURN NEW; END"
+    trigger = f"BEFORE INSERT ON transactions FOR EACH ROW WHEN ({transactions}) EXECUTE FUNCTION fail()"
+    execute(
+        shop,
+        "CREATE TABLE failing AS SELECT",
+        f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
+        f"CREATE TRIGGER fail {trigger}",
+    )
+    with capture_logs():  # showing the failures with all their frames takes seconds each
+        yield
+        execute(shop, "DELETE FROM failing")
+
+
+def execute(shop: Shop, *statements: str) -> None:
+    with shop.alliance.engine.begin() as connection:
+        for statement in statements:
+            connection.execute(sqlalchemy.text(statement))
+
+
+def test_a_sale_at_which_the_gateway_fails_is_set_aside_and_the_others_go_on(shop: Shop) -> None:
+    with shop.outbox(patience_seconds=0.0) as outbox:
+        queue_of(shop, outbox, 10)
+        queue_of(shop, outbox, 10, "f")
+        with failing_at(shop, "NEW.reference = 'e3'"):
+            report = outbox.drain()
+        (bad,) = report.set_aside
+        assert (report.accepted, report.refused, report.stopped_by, report.backlog.queued) == (19, (), None, 0)
+        assert (bad.reference, bad.transaction) == ("e3", next(outbox.set_aside_sales()).transaction)
+        assert re.search(r"\(INTERNAL, call [0-9a-f]{16}\)", bad.reason)
+        outbox.send_again("e3")
+        assert outbox.drain().accepted == 1
+    assert len(set(shop.references("e") + shop.references("f"))) == 20
+
+
+def test_a_gateway_that_fails_at_every_sale_is_waited_for_and_no_sale_is_blamed(shop: Shop) -> None:
+    with shop.outbox(patience_seconds=0.0) as outbox, ThreadPoolExecutor(1) as background:
+        queue_of(shop, outbox, 3)
+        queue_of(shop, outbox, 3, "f")
+        with failing_at(shop, "true"):
+            report = outbox.drain(3.0)
+            assert isinstance(report.stopped_by, GatewayError)
+            assert report.stopped_by.reason is ErrorReason.INTERNAL
+            assert (report.accepted, report.set_aside, report.backlog.queued) == (0, (), 6)
+            assert min(size for _, size in shop.client.calls) == 1
+            calls = len(shop.client.calls)
+            draining = background.submit(outbox.drain)
+            wait_until(lambda: len(shop.client.calls) > calls + 1, 60)
+        # The failure is over only now: the drain that is under way goes on by itself.
+        assert draining.result().accepted == 6
+    assert shop.references("e") + shop.references("f") == ["e0", "e1", "e2", "f0", "f1", "f2"]
 
 
 def test_the_background_drains_as_soon_as_it_can_and_reports(shop: Shop) -> None:

@@ -1,6 +1,5 @@
 """The books fold postings into the accounts of the movements, and violations name what does not hold."""
 
-import dataclasses
 import datetime
 import time
 from collections import Counter
@@ -145,14 +144,14 @@ def test_a_posting_of_no_points_is_found(points: int) -> None:
 def test_a_refund_beyond_its_original_is_found() -> None:
     world = a_world()
     key = (A, Reference("e2"))
-    world.ledger.transactions[key] = dataclasses.replace(world.ledger.transactions[key], points_refunded=Points(51))
+    world.ledger.transactions[key] = world.ledger.transactions[key]._replace(points_refunded=Points(51))
     assert violations(world.books, world.ledger) == ["transaction e2 of a: 51 of 50 points are refunded"]
 
 
 def test_a_burn_that_was_not_taken_whole_is_found() -> None:
     world = a_world()
     key = (B, Reference("b1"))
-    world.ledger.transactions[key] = dataclasses.replace(world.ledger.transactions[key], taken=())
+    world.ledger.transactions[key] = world.ledger.transactions[key]._replace(taken=())
     assert violations(world.books, world.ledger) == [
         "transaction b1 of b: 60 points were burned and 0 taken out of lots"
     ]

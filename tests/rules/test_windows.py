@@ -170,3 +170,11 @@ def test_a_zone_whose_offset_once_had_seconds_is_dated_exactly() -> None:
     # Monrovia was 44 minutes and 30 seconds behind until 1972: quarter hours of UTC straddled its midnight.
     assert local_date(time_in("1971-06-01T00:44:29Z", "UTC"), "Africa/Monrovia") == datetime.date(1971, 5, 31)
     assert local_date(time_in("1971-06-01T00:44:30Z", "UTC"), "Africa/Monrovia") == datetime.date(1971, 6, 1)
+
+
+def test_a_zone_whose_clocks_went_back_just_after_midnight_is_dated_exactly() -> None:
+    # In St. John's until 2011, at 00:01: a minute of the new day, and then the old day's last hour once more.
+    assert local_date(time_in("2010-11-07T02:29:59Z", "UTC"), "America/St_Johns") == datetime.date(2010, 11, 6)
+    assert local_date(time_in("2010-11-07T02:30:59Z", "UTC"), "America/St_Johns") == datetime.date(2010, 11, 7)
+    assert local_date(time_in("2010-11-07T02:31:00Z", "UTC"), "America/St_Johns") == datetime.date(2010, 11, 6)
+    assert local_date(time_in("2010-11-07T03:30:00Z", "UTC"), "America/St_Johns") == datetime.date(2010, 11, 7)

@@ -151,7 +151,6 @@ class StoredAlliance:
     def decide(self, ledger: Ledger, messages: Sequence[Message]) -> tuple[BatchRecord, list[Outcome]]:
         """The batch that the messages come to over ``ledger``, which is changed; at least one must be new."""
         directory, size = self.directory, self.edge.size
-        cards_before = dict(ledger.cards)
         entries: list[LogEntry] = []
         outcomes: list[Outcome] = []
         postings: list[EntryPosting] = []
@@ -192,7 +191,6 @@ class StoredAlliance:
             unit=CONSTITUTION.unit,
             transactions=gathered.transactions,
             postings=postings,
-            cards_before=cards_before,
             cards_after=gathered.cards,
             instruction_indexes=instruction_indexes,
             instructions=instructions,

@@ -14,7 +14,7 @@ import sqlalchemy.exc
 from sqlalchemy import Engine, make_url, text
 
 from clearing.model import OpenCard
-from clearing.store.bulk import driver_cursor
+from clearing.store.bulk import Prepared, driver_cursor, execute_prepared
 from clearing.store.database import open_engine, snapshot
 from clearing.store.database_errors import DatabaseUnavailableError, InvalidDatabaseUrlError, translated_errors
 from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance
@@ -95,6 +95,16 @@ def test_commits_are_durable_even_where_the_database_says_otherwise(database_url
     engine.dispose()
 
 
+def test_a_statement_stays_prepared_when_its_transaction_is_rolled_back(engine: Engine) -> None:
+    add_one = Prepared("add_one", "bigint[]", "SELECT number + 1 FROM unnest($1) AS asked (number)")
+    with engine.connect() as connection:
+        for number in (1, 2):
+            with connection.begin() as transaction, driver_cursor(connection) as cursor:
+                execute_prepared(cursor, add_one, [number])
+                assert cursor.fetchall() == [(number + 1,)]
+                transaction.rollback()
+
+
 def test_a_snapshot_sees_one_state_and_cannot_write(engine: Engine) -> None:
     alliance = StoredAlliance(engine)
     count = text("SELECT count(*) FROM cards")
@@ -142,7 +152,7 @@ class EndsTheSession(io.RawIOBase):
         number = next(self.numbers)
         if number == 1:
             _end_session(self.engine, self.process_id)
-        return b"".join(b"card_%d_%d\t0\n" % (number, row) for row in range(1000))
+        return b"".join(b"0\tcard_%d_%d\tPTS\t{}\t{}\t{}\n" % (number, row) for row in range(1000))
 
 
 def _copy_on_a_session_ended_meanwhile(engine: Engine) -> None:
@@ -193,8 +203,8 @@ def _execute(engine: Engine, statement: str, *, below_sqlalchemy: bool) -> None:
     ("statement", "error"),
     [
         ("SELECT no_such_column", psycopg2.errors.UndefinedColumn),
-        ("INSERT INTO lots VALUES (-1, 0, '2026-01-31', 'card', 'PTS', 'bakery')", psycopg2.errors.CheckViolation),
-        ("INSERT INTO cards VALUES ('card', 0), ('card', 1)", psycopg2.errors.UniqueViolation),
+        ("INSERT INTO cards VALUES (0, 'card', 'PTS', '[]', '{}', '{}')", psycopg2.errors.CheckViolation),
+        ("INSERT INTO window_starts VALUES ('2026-01', 0), ('2026-01', 1)", psycopg2.errors.UniqueViolation),
     ],
 )
 def test_programming_errors_pass_through(engine: Engine, statement: str, error: type[Exception]) -> None:

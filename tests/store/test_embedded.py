@@ -6,14 +6,17 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+from structlog.testing import capture_logs
 
 from clearing.errors import ClearingError
 from clearing.store import embedded
+from clearing.store.embedded_watch import LOOK_SECONDS, kept_running
 
 PROCESS_TIMEOUT_SECONDS = 60
 
@@ -65,6 +68,13 @@ def server_runs(data_directory: Path) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return True
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PROCESS_TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
 
 
 class UserProcess:
@@ -154,6 +164,47 @@ def test_committed_rows_survive_a_killed_server(data_directory: Path) -> None:
         with embedded.start(data_directory) as restarted:
             assert query(restarted.url("postgres"), "SELECT number FROM kept") == 43
     assert not server_runs(data_directory)
+
+
+def test_a_server_that_is_kept_running_is_there_again_after_it_was_killed(data_directory: Path) -> None:
+    with embedded.start(data_directory) as server, capture_logs() as logs, kept_running(server):
+        query(server.url("postgres"), "CREATE TABLE kept AS SELECT 44 AS number")
+        os.kill(server_process_id(data_directory), signal.SIGKILL)
+        wait_until(lambda: logs != [])
+        assert query(server.url("postgres"), "SELECT number FROM kept") == 44
+        assert logs == [
+            {"event": "embedded_database_restarted", "log_level": "warning", "log": str(server.log_path)},
+        ]
+    assert not server_runs(data_directory)
+
+
+def test_a_server_that_does_not_start_again_is_told_and_tried_again(data_directory: Path) -> None:
+    control = data_directory / "cluster" / "global" / "pg_control"
+    with embedded.start(data_directory) as server, capture_logs() as logs:
+        os.kill(server_process_id(data_directory), signal.SIGKILL)
+        control.rename(control.with_suffix(".hidden"))
+        with kept_running(server):
+            wait_until(lambda: logs != [])
+            assert logs[0]["event"] == "embedded_database_not_restarted"
+            assert "does not start: " in logs[0]["error"]
+            control.with_suffix(".hidden").rename(control)
+            wait_until(lambda: logs[-1]["event"] == "embedded_database_restarted")
+        assert query(server.url("postgres"), "SELECT 1") == 1
+
+
+def test_of_two_processes_that_keep_a_server_running_one_starts_it(data_directory: Path) -> None:
+    with (
+        embedded.start(data_directory) as first,
+        embedded.start(data_directory) as second,
+        capture_logs() as logs,
+        kept_running(first),
+        kept_running(second),
+    ):
+        os.kill(server_process_id(data_directory), signal.SIGKILL)
+        wait_until(lambda: logs != [] and first.is_listening())
+        time.sleep(2 * LOOK_SECONDS)
+        assert [line["event"] for line in logs] == ["embedded_database_restarted"]
+        assert query(second.url("postgres"), "SELECT 1") == 1
 
 
 def test_a_forked_process_does_not_stop_the_server_of_its_parent(data_directory: Path) -> None:

@@ -30,7 +30,6 @@ from clearing.store.books import check_books
 from clearing.store.database import snapshot
 from clearing.store.load import load_ledger
 from clearing.store.log_reads import read_tile
-from clearing.store.references import SignedReference
 from clearing.store.tables import metadata
 from tests.store.stored_alliance import BAKERY, CARDS, CINEMA, MERCHANTS, Message, StoredAlliance, transaction
 
@@ -142,7 +141,7 @@ def _messages(alliance: StoredAlliance, number: int, step: Step) -> list[Message
 def _known(ledger: Ledger, messages: list[Message]) -> Ledger:
     """The part of a whole ledger that these messages can touch."""
     cards = set()
-    asked: set[SignedReference] = set()
+    asked = set()
     for message in messages:
         if isinstance(message, Presentment):
             for each in message.transactions:
@@ -218,3 +217,34 @@ def test_cards_at_hand_are_taken_over_and_not_loaded(engine: Engine) -> None:
             connection, presentments=[message], instructions=[], known_cards={CARDS[0]: at_hand, CARDS[1]: at_hand}
         )
     assert loaded.cards == {CARDS[0]: at_hand}
+
+
+def test_what_was_decided_in_a_batch_not_yet_committed_is_taken_over(engine: Engine) -> None:
+    alliance = StoredAlliance(engine)
+    alliance.batch(
+        alliance.one(BAKERY, "open", CARDS[0], OpenCard()),
+        alliance.one(BAKERY, "earn", CARDS[0], Earn(Points(9), None)),
+    )
+    uncommitted: list[Message] = [
+        alliance.one(BAKERY, "refund", CARDS[0], Refund(Reference("earn"), Points(4))),
+        alliance.expire("expire", CARDS[0]),
+    ]
+    with snapshot(engine) as connection:
+        record, _ = alliance.decide(alliance.load(connection, uncommitted), uncommitted)
+        following: list[Message] = [
+            *uncommitted,
+            alliance.one(BAKERY, "open", CARDS[0], OpenCard()),
+            alliance.one(CINEMA, "refund", CARDS[0], Refund(Reference("earn"), None)),
+            alliance.expire("expire, later", CARDS[0]),
+        ]
+        loaded = load_ledger(
+            connection,
+            presentments=[message for message in following if isinstance(message, Presentment)],
+            instructions=[message for message in following if isinstance(message, Instruction)],
+            known_cards=record.cards_after,
+            known_transactions=record.transactions,
+            known_instructions=record.instructions,
+        )
+    alliance.committed(record)
+    assert loaded == _known(alliance.ledger, following)
+    assert loaded.transactions[(BAKERY, Reference("earn"))].points_refunded == 4

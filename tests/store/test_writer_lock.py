@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
 from sqlalchemy import Engine, text
 
-from clearing.store.writer_lock import WriterLock, WriterLockHeldError, hold_writer_lock
+from clearing.store.writer_lock import (
+    LockHolder,
+    WriterLock,
+    WriterLockHeldError,
+    hold_writer_lock,
+    wait_for_writer_lock,
+)
+
+FIRST_HEAD = "INSERT INTO log_head (size, root, accepted_at, checkpoint) VALUES (1, sha256(''), 0, '')"
+HOLDER = textwrap.dedent("""
+    import sys
+    from clearing.store.database import open_engine
+    from clearing.store.writer_lock import hold_writer_lock
+
+    lock = hold_writer_lock(open_engine(sys.argv[1]), lease_seconds=1)
+    print("held", flush=True)
+    sys.stdin.readline()
+    print("still held:", lock.still_held())
+""")
 
 
 def test_a_second_writer_is_told_who_holds_the_lock(engine: Engine) -> None:
@@ -39,14 +61,54 @@ def test_a_writer_whose_session_was_ended_does_not_hold_the_lock(engine: Engine)
         assert second.still_held()
 
 
-def test_a_silent_writer_loses_the_lock_and_one_that_asks_keeps_it(engine: Engine) -> None:
-    silent = hold_writer_lock(engine, lease_seconds=1)
-    for _ in range(4):
-        time.sleep(0.4)
-        assert silent.still_held()
-    with _taken_within(engine, seconds=10) as second:
-        assert not silent.still_held()
-        assert second.still_held()
+def test_an_idle_writer_keeps_its_lock_for_longer_than_its_lease(engine: Engine) -> None:
+    with hold_writer_lock(engine, lease_seconds=3) as lock:
+        time.sleep(4.5)
+        assert not lock.is_lost
+        assert lock.still_held()
+
+
+def test_a_frozen_writer_loses_the_lock_and_learns_it_when_it_wakes_up(engine: Engine) -> None:
+    url = engine.url.render_as_string(hide_password=False)
+    frozen = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert frozen.stdout is not None
+    try:
+        assert frozen.stdout.readline() == "held\n"
+        frozen.send_signal(signal.SIGSTOP)
+        with _taken_within(engine, seconds=20) as second:
+            frozen.send_signal(signal.SIGCONT)
+            said, _ = frozen.communicate("go on\n", timeout=20)
+            assert said == "still held: False\n"
+            assert second.still_held()
+    finally:
+        frozen.kill()
+        frozen.communicate()
+
+
+def test_a_new_writer_ends_what_the_one_before_left_unfinished(engine: Engine) -> None:
+    """A frozen writer in mid-batch holds the head, and would hold up every batch of the next."""
+    with engine.connect() as unfinished:
+        unfinished.execute(text(FIRST_HEAD))
+        with hold_writer_lock(engine), engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM log_head")) == 0
+            connection.execute(text("LOCK log_head IN ACCESS EXCLUSIVE MODE NOWAIT"))
+        unfinished.invalidate()
+
+
+def test_waiting_for_the_lock_can_be_given_up(engine: Engine) -> None:
+    told: list[LockHolder | None] = []
+
+    def wait(holder: LockHolder | None) -> bool:
+        told.append(holder)
+        return len(told) < 2
+
+    with hold_writer_lock(engine):
+        assert wait_for_writer_lock(engine, wait) is None
+    assert [each.application for each in told if each is not None] == ["storage tests"] * 2
+    with hold_writer_lock(engine, patience_seconds=0):
+        pass
 
 
 def _taken_within(engine: Engine, *, seconds: int) -> WriterLock:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from clearing.cli.bench.measures import Bench, percentile_ms
-from clearing.cli.bench.setup import Staff, require_accepted
+from clearing.cli.bench.setup import Staff
 from clearing.cli.bench.workload import LOADED_AFTER_CLOSING_AT, UNARY, WINDOW, Stock
 from clearing.cli.connection import GatewayConnection
 from clearing.cli.console import note
-from clearing.cli.instructing import Instructor, RefusedError, Signing
+from clearing.cli.instructing import Instructor, Signing
 from clearing.cli.windows import closing_time
-from clearing.model import Outcome
 from clearing.v1.instruction_pb2 import ApproveSettlement, CloseWindow, Instruction, ProposeSettlement
 from clearing.v1.settlement_pb2 import GetSettlementRequest
 
@@ -77,21 +76,19 @@ def _close(connection: GatewayConnection, staff: Staff) -> tuple[int, int]:
     """Close the month, have its settlement computed, propose and approve it; the entries it has."""
     operator = Instructor(connection, Signing(keys=[staff.operator]))
     finance = Instructor(connection, Signing(keys=[staff.finance]))
-    closed = operator.instruct(
+    closed = operator.require(
         Instruction(close_window=CloseWindow(window=WINDOW)),
         "close",
         WINDOW,
         not_before=closing_time(connection, WINDOW),
     )
-    if closed.outcome is not Outcome.ACCEPTED:
-        raise RefusedError(closed)
     entries = closed.window_range
     assert entries is not None, "a closed window has a range"
     request = GetSettlementRequest(window=WINDOW)
     proposal: ProposeSettlement = connection.call(
         connection.settlement.GetSettlement, request, operator.keys[0]
     ).proposal
-    require_accepted(operator, Instruction(propose_settlement=proposal), "propose", WINDOW)
+    operator.require(Instruction(propose_settlement=proposal), "propose", WINDOW)
     approval = ApproveSettlement(proposal=proposal)
-    require_accepted(finance, Instruction(approve_settlement=approval), "approve", WINDOW)
+    finance.require(Instruction(approve_settlement=approval), "approve", WINDOW)
     return entries.first_index, entries.end_index

@@ -26,7 +26,7 @@ from clearing.keys import PrivateKey, signature_holds
 from clearing.model import KeyId
 from clearing.store.bulk import copy_rows, driver_cursor
 from clearing.v1.merchant_gateway_pb2 import SubmitRequest
-from merchant_gateway.server import THREADS
+from merchant_gateway.admission import SUBMITS_MAX
 
 ROWS_PER_COMMIT: Final = 2_000
 """As the writer's batches."""
@@ -111,7 +111,7 @@ def _empty_server() -> Iterator[str]:
 def serve_empty(connection: Connection) -> None:
     """Answer empty calls until the other end hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the bench ends it
-    server = grpc.server(ThreadPoolExecutor(max_workers=THREADS))
+    server = grpc.server(ThreadPoolExecutor(max_workers=SUBMITS_MAX))
     handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
     port = server.add_insecure_port("127.0.0.1:0")

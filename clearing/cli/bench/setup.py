@@ -12,19 +12,17 @@ from clearing.cli.bench.workload import FOUNDED_AT, MERCHANTS, SIGNED_BATCHES, T
 from clearing.cli.connection import GatewayConnection
 from clearing.cli.founding import found_alliance
 from clearing.cli.home import home_of
-from clearing.cli.instructing import Instructor, RefusedError, Signing
+from clearing.cli.instructing import Instructor, Signing
+from clearing.cli.trial import register_new_key, trial_constitution
 from clearing.key_files import write_private_key
 from clearing.keys import PrivateKey
-from clearing.model import MerchantId, Outcome
+from clearing.model import MerchantId
 from clearing.settings import Settings
 from clearing.v1.instruction_pb2 import (
-    CLOCK_PRESENTED,
     ROLE_AUDITOR,
     ROLE_FINANCE,
     ROLE_MERCHANT,
-    SETTLEMENT_METHOD_ISSUER_PAYS,
     AdmitMerchant,
-    CreateAlliance,
     Instruction,
     OpenStore,
     RegisterKey,
@@ -46,19 +44,7 @@ class Staff:
 
 def found_bench(settings: Settings) -> None:
     """Found the alliance under the presented clock: a month can then end while the load runs."""
-    constitution = CreateAlliance(
-        unit="PTS",
-        currency="EUR",
-        currency_decimals=2,
-        time_zone=TIME_ZONE,
-        settlement_method=SETTLEMENT_METHOD_ISSUER_PAYS,
-        clock=CLOCK_PRESENTED,
-        lot_lifetime_months=12,
-        late_presentment_days=7,
-        issuance_price="0.0100",
-        redemption_price="0.0090",
-    )
-    found_alliance(settings, ORIGIN, constitution, [OPERATOR], FOUNDED_AT)
+    found_alliance(settings, ORIGIN, trial_constitution(TIME_ZONE), [OPERATOR], FOUNDED_AT)
 
 
 def admit(connection: GatewayConnection, cards: int) -> tuple[Population, Staff]:
@@ -67,9 +53,9 @@ def admit(connection: GatewayConnection, cards: int) -> tuple[Population, Staff]
     operator = home.key_file("operator", OPERATOR)
     instructor = Instructor(connection, Signing(keys=[operator]))
     members = tuple(_admit(instructor, MerchantId(f"merchant-{number:02d}")) for number in range(1, MERCHANTS + 1))
-    finance = _register(instructor, RegisterKey(role=ROLE_FINANCE, holder="finance"))
+    finance = register_new_key(instructor, RegisterKey(role=ROLE_FINANCE, holder="finance"))
     write_private_key(home.key_file("finance", "finance"), finance, None)
-    auditor = _register(instructor, RegisterKey(role=ROLE_AUDITOR, holder="auditor"))
+    auditor = register_new_key(instructor, RegisterKey(role=ROLE_AUDITOR, holder="auditor"))
     population = Population(connection.alliance.verifier, members, cards)
     return population, Staff(operator, home.key_file("finance", "finance"), auditor)
 
@@ -86,23 +72,9 @@ def fund_cards(clients: LoadClients, address: str) -> CallsMade:
 
 def _admit(instructor: Instructor, merchant: MerchantId) -> Member:
     admission = AdmitMerchant(merchant=merchant, legal_name=merchant.replace("-", " ").title())
-    require_accepted(instructor, Instruction(admit_merchant=admission), "admit", merchant)
-    key = _register(instructor, RegisterKey(role=ROLE_MERCHANT, merchant=merchant, holder=merchant))
+    instructor.require(Instruction(admit_merchant=admission), "admit", merchant)
+    key = register_new_key(instructor, RegisterKey(role=ROLE_MERCHANT, merchant=merchant, holder=merchant))
     member = Member(merchant, key.seed)
     opening = OpenStore(merchant=merchant, store=member.store)
-    require_accepted(instructor, Instruction(open_store=opening), "open", member.store)
+    instructor.require(Instruction(open_store=opening), "open", member.store)
     return member
-
-
-def _register(instructor: Instructor, registration: RegisterKey) -> PrivateKey:
-    key = PrivateKey.generate()
-    registration.public_key = key.public_key
-    require_accepted(instructor, Instruction(register_key=registration), "register", registration.holder, key=key)
-    return key
-
-
-def require_accepted(instructor: Instructor, action: Instruction, *parts: str, key: PrivateKey | None = None) -> None:
-    """Have it decided; ``key`` signs too. Raises ``RefusedError`` unless it is accepted."""
-    decided = instructor.instruct(action, *parts, also_signs=[key] if key is not None else [])
-    if decided.outcome is not Outcome.ACCEPTED:
-        raise RefusedError(decided)

@@ -8,12 +8,11 @@ from pathlib import Path
 from clearing.cli.connection import GatewayConnection
 from clearing.cli.console import output, say
 from clearing.cli.demo.setting_up import Demo
-from clearing.cli.instructing import Instructor, RefusedError, Signing
-from clearing.cli.instruction_receipt import Decided
+from clearing.cli.instructing import Instructor, Signing
 from clearing.cli.statement import download_statement, write_statement
 from clearing.cli.statement_tables import obligations_table, payments_table, positions_table
 from clearing.cli.windows import closing_time
-from clearing.model import Outcome, WindowId
+from clearing.model import WindowId
 from clearing.rules.calendar import first_day, month_end
 from clearing.v1.instruction_pb2 import ApproveSettlement, CloseWindow, Instruction, RecordPayment
 from clearing.v1.settlement_pb2 import GetSettlementRequest
@@ -23,28 +22,27 @@ def settle_month(connection: GatewayConnection, demo: Demo, window: WindowId, st
     """From the closed month to its last payment; the statements' files go to ``statements``."""
     operator = Instructor(connection, Signing(keys=demo.operators[:1]))
     finance = Instructor(connection, Signing(keys=demo.finance))
-    closed = operator.instruct(
+    closed = operator.require(
         Instruction(close_window=CloseWindow(window=window)),
         "close",
         window,
         not_before=closing_time(connection, window),
     )
-    _require_accepted(closed)
     entries = closed.window_range
     assert entries is not None, "a closed window has a range"
     say(f"Window {window} is entries {entries.first_index:,} to {entries.end_index - 1:,} of the log.")
 
     request = GetSettlementRequest(window=window)
     proposal = connection.call(connection.settlement.GetSettlement, request, operator.keys[0]).proposal
-    _require_accepted(operator.instruct(Instruction(propose_settlement=proposal), "propose", window))
+    operator.require(Instruction(propose_settlement=proposal), "propose", window)
     approval = ApproveSettlement(proposal=proposal)
-    _require_accepted(finance.instruct(Instruction(approve_settlement=approval), "approve", window))
+    finance.require(Instruction(approve_settlement=approval), "approve", window)
     paid_on = (month_end(first_day(window), 1)).isoformat()
     for number, payment in enumerate(proposal.payments, start=1):
         recording = RecordPayment(
             window=window, payment=payment, paid_on=paid_on, bank_reference=f"DEMO-{window}-{number}"
         )
-        _require_accepted(finance.instruct(Instruction(record_payment=recording), "pay", window, str(number)))
+        finance.require(Instruction(record_payment=recording), "pay", window, str(number))
 
     merchants = ["", *(each.merchant for each in proposal.statement_digests)]
     for merchant in merchants:
@@ -55,8 +53,3 @@ def settle_month(connection: GatewayConnection, demo: Demo, window: WindowId, st
     output.print(positions_table(statement))
     output.print(payments_table(statement))
     say("Proposed by an operator, approved by two finance officers, all payments recorded: settled.")
-
-
-def _require_accepted(decided: Decided) -> None:
-    if decided.outcome is not Outcome.ACCEPTED:
-        raise RefusedError(decided)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from clearing.cli.assembly import Gateway
-from clearing.cli.audit import print_report
+from clearing.cli.audit_report import print_report
 from clearing.cli.connection import GatewayConnection
 from clearing.cli.console import make_table, output, progress_bar, say
 from clearing.cli.database import migrated_database

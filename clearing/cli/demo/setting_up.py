@@ -11,20 +11,17 @@ from clearing.cli.connection import GatewayConnection
 from clearing.cli.demo.scenario import FIRST_DAY, SHOPS, TIME_ZONE
 from clearing.cli.founding import found_alliance
 from clearing.cli.home import home_of
-from clearing.cli.instructing import Instructor, RefusedError, Signing
+from clearing.cli.instructing import Instructor, Signing
+from clearing.cli.trial import register_new_key, trial_constitution
 from clearing.key_files import write_private_key
 from clearing.keys import PrivateKey
-from clearing.model import Outcome
 from clearing.rules.calendar import instant_of
 from clearing.settings import Settings
 from clearing.v1.instruction_pb2 import (
-    CLOCK_PRESENTED,
     ROLE_AUDITOR,
     ROLE_FINANCE,
     ROLE_MERCHANT,
-    SETTLEMENT_METHOD_ISSUER_PAYS,
     AdmitMerchant,
-    CreateAlliance,
     Instruction,
     OpenStore,
     RegisterKey,
@@ -48,21 +45,10 @@ class Demo:
 
 def found_demo(settings: Settings) -> None:
     """Found the alliance shortly before the first day begins."""
-    constitution = CreateAlliance(
-        unit="PTS",
-        currency="EUR",
-        currency_decimals=2,
-        time_zone=TIME_ZONE,
-        settlement_method=SETTLEMENT_METHOD_ISSUER_PAYS,
-        clock=CLOCK_PRESENTED,
-        four_eyes=True,
-        lot_lifetime_months=12,
-        late_presentment_days=7,
-        issuance_price="0.0100",
-        redemption_price="0.0090",
-    )
     first_morning = datetime.datetime.combine(FIRST_DAY, datetime.time(6), ZoneInfo(TIME_ZONE))
-    found_alliance(settings, ORIGIN, constitution, OPERATORS, instant_of(first_morning))
+    found_alliance(
+        settings, ORIGIN, trial_constitution(TIME_ZONE, four_eyes=True), OPERATORS, instant_of(first_morning)
+    )
 
 
 def set_up(settings: Settings, connection: GatewayConnection) -> Demo:
@@ -73,34 +59,19 @@ def set_up(settings: Settings, connection: GatewayConnection) -> Demo:
     merchant_keys: dict[str, PrivateKey] = {}
     for shop in SHOPS:
         admission = AdmitMerchant(merchant=shop.merchant, legal_name=shop.legal_name)
-        _accept(instructor, Instruction(admit_merchant=admission), "admit", shop.merchant)
+        instructor.require(Instruction(admit_merchant=admission), "admit", shop.merchant)
         store = OpenStore(merchant=shop.merchant, store=f"{shop.merchant}-1")
-        _accept(instructor, Instruction(open_store=store), "open", store.store)
+        instructor.require(Instruction(open_store=store), "open", store.store)
         registration = RegisterKey(role=ROLE_MERCHANT, merchant=shop.merchant, holder=shop.merchant)
-        merchant_keys[shop.merchant] = _register(instructor, registration)
+        merchant_keys[shop.merchant] = register_new_key(instructor, registration)
     terms = SetTerms(
         merchant="grocer", counterparty="fuel", effective_from=FIRST_DAY.isoformat(), redemption_price="0.0085"
     )
-    _accept(instructor, Instruction(set_terms=terms), "terms", "grocer-fuel")
+    instructor.require(Instruction(set_terms=terms), "terms", "grocer-fuel")
     finance = []
     for holder in FINANCE_OFFICERS:
-        key = _register(instructor, RegisterKey(role=ROLE_FINANCE, holder=holder))
+        key = register_new_key(instructor, RegisterKey(role=ROLE_FINANCE, holder=holder))
         finance.append(home.key_file("finance", holder))
         write_private_key(finance[-1], key, None)
-    auditor_key = _register(instructor, RegisterKey(role=ROLE_AUDITOR, holder="auditor"))
+    auditor_key = register_new_key(instructor, RegisterKey(role=ROLE_AUDITOR, holder="auditor"))
     return Demo(operators, finance, auditor_key, merchant_keys)
-
-
-def _register(instructor: Instructor, registration: RegisterKey) -> PrivateKey:
-    key = PrivateKey.generate()
-    registration.public_key = key.public_key
-    _accept(instructor, Instruction(register_key=registration), "register", registration.holder, also_signs=[key])
-    return key
-
-
-def _accept(
-    instructor: Instructor, action: Instruction, *parts: str, also_signs: list[PrivateKey] | None = None
-) -> None:
-    decided = instructor.instruct(action, *parts, also_signs=also_signs or [])
-    if decided.outcome is not Outcome.ACCEPTED:
-        raise RefusedError(decided)

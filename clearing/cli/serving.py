@@ -1,0 +1,124 @@
+"""A gateway's life: stand by while another one writes, then serve until told to stop."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+import time
+from types import FrameType
+
+import structlog
+
+from clearing.addresses import is_loopback, require_plain_text_stays_here, split_address
+from clearing.cli.assembly import Gateway
+from clearing.cli.console import say
+from clearing.cli.database import opened_database
+from clearing.cli.encryption import access_of
+from clearing.cli.home import home_of
+from clearing.cli.standby import Standby
+from clearing.errors import ClearingError
+from clearing.settings import Settings
+from clearing.store.migration import migrate
+from merchant_gateway.access import Access
+from merchant_gateway.metrics import metrics_served
+
+logger = structlog.get_logger()
+
+CHECK_SECONDS = 0.25
+"""How often it is looked whether the writer still writes."""
+
+TURN_AWAY_SECONDS = 0.5
+"""How long new calls are told that the gateway stops, before it hangs up: calls that come at that very moment hear
+nothing better from gRPC than that they were cancelled."""
+
+
+class NotFoundedError(ClearingError):
+    """The log is empty: there is nothing to serve."""
+
+
+class WriterStoppedError(ClearingError):
+    """The writer has stopped by itself, so the gateway cannot go on."""
+
+
+def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
+    """Serve as the settings say, until SIGTERM or SIGINT; while another gateway writes, stand by.
+
+    Raises ``NotFoundedError``, ``WriterStoppedError``, and what reading keys and certificates, opening the database and
+    ``Gateway`` raise.
+    """
+    told_to_stop = _stop_signals()
+    # What is wrong with settings and files is found before it stands by, not when it is needed.
+    _access(settings)
+    signer = home_of(settings).log_signer(settings.passphrase_bytes)
+    with (
+        metrics_served(settings.metrics_address) as metrics,
+        opened_database(settings, "clearing gateway", keep_running=True) as engine,
+    ):
+        lock = Standby(engine, told_to_stop, as_json=as_json).writer_lock()
+        if lock is not None:
+            with lock:
+                # Only now: the tables of an older version are still in use while its gateway writes.
+                migrate(engine)
+                access = _access(settings)  # read again: certificates are renewed while it stands by
+                gateway = Gateway(
+                    engine, signer, settings.address, reflect=reflect, access=access, metrics=metrics, lock=lock
+                )
+                _serve_until_told(gateway, access, told_to_stop, as_json=as_json)
+    if as_json:
+        logger.info("stopped")
+
+
+def _access(settings: Settings) -> Access:
+    access = access_of(settings)
+    if access.credentials is None and not access.insecure_plaintext:
+        require_plain_text_stays_here(settings.address)
+    return access
+
+
+def _serve_until_told(gateway: Gateway, access: Access, told_to_stop: threading.Event, *, as_json: bool) -> None:
+    writer = gateway.writer
+    try:
+        directory, head = writer.directory, writer.head
+        if directory is None or head is None:
+            raise NotFoundedError("no alliance is founded in this database yet; found it first: clearing init ORIGIN")
+        _collect_garbage_seldom()
+        address = gateway.server.address
+        if access.credentials is None and not is_loopback(split_address(address)[0]):
+            logger.warning("plain_text_leaves_this_machine", address=address)
+        gateway.start()
+        if as_json:
+            logger.info("serving", origin=directory.origin, address=address, entries=head.size)
+        else:
+            say(f"Serving {directory.origin} at {address}, {head.size:,} entries. Ctrl-C stops.")
+        while writer.is_writing and not told_to_stop.wait(CHECK_SECONDS):
+            pass
+        has_stopped_itself = not writer.is_writing
+        gateway.announce_stop()
+        time.sleep(TURN_AWAY_SECONDS)
+    finally:
+        gateway.stop()
+    if has_stopped_itself:
+        raise WriterStoppedError(
+            "the gateway has ended because its writer stopped; the line above says why. If another writer has the log, "
+            "start this one again as its standby; otherwise mend what the line says first"
+        )
+
+
+def _collect_garbage_seldom() -> None:
+    """Look for cycles of garbage seldom: a batch makes thousands of values that live until it is answered, in vain."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _stop_signals() -> threading.Event:
+    """Set once SIGTERM or SIGINT asks the process to stop. Then, and not at once, so that nothing under way is lost."""
+    told_to_stop = threading.Event()
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        told_to_stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, tell)
+    return told_to_stop

@@ -1,0 +1,117 @@
+"""What cards hold and owe: a row a card, of which a batch writes the lots that it changed."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from clearing.model import CardToken, EntryIndex, MerchantId, Points
+from clearing.rules.card import Card, LotKey
+from clearing.rules.movements import Movement
+from clearing.store.bulk import Prepared, array_literal, copy_rows, execute_prepared
+from clearing.store.database_errors import StoredStateError
+from clearing.store.load import lot_name
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
+
+    from clearing.store.record import EntryPosting
+
+_CHANGE_LOTS: Final = Prepared(
+    "change_lots",
+    "text[], jsonb[]",
+    "UPDATE cards SET lots = cards.lots || changed.lots FROM unnest($1, $2) AS changed (card, lots)"
+    " WHERE cards.card = changed.card",
+)
+_REPLACE_BALANCES: Final = Prepared(
+    "replace_balances",
+    "text[], jsonb[], jsonb[], jsonb[]",
+    "UPDATE cards SET lots = changed.lots, lots_expired = changed.lots_expired, debts = changed.debts"
+    " FROM unnest($1, $2, $3, $4) AS changed (card, lots, lots_expired, debts) WHERE cards.card = changed.card",
+)
+_LAST_OF_LOTS: Final = Movement.BURN_REFUNDED
+"""Movements up to this one put points into lots or take them out; others book expiry or debts."""
+
+
+def record_cards(
+    cursor: Cursor,
+    unit: str,
+    opened: Mapping[CardToken, EntryIndex],
+    postings: Sequence[EntryPosting],
+    after: Mapping[CardToken, Card],
+) -> None:
+    """Make the table of cards hold ``after``. What postings do not touch has not changed.
+
+    ``opened`` are the new cards, each with the entry that opened it. Raises StoredStateError if a card that should be
+    there is not.
+    """
+    changes: dict[CardToken, str] = {}
+    replaced: set[CardToken] = set()
+    last_of_lots = _LAST_OF_LOTS
+    for _, _, (card, movement, issuer, _, expires_on, _, _) in postings:
+        if movement > last_of_lots or expires_on is None:
+            replaced.add(card)
+            continue
+        key, name = _lot(issuer, expires_on)
+        lot = after[card].lots.get(key)
+        if lot is None or not lot[0]:  # merging can add and change points, and not remove them
+            replaced.add(card)
+        elif card in changes:
+            changes[card] = f"{changes[card]},{name}:{lot[0]}"
+        else:
+            changes[card] = f"{name}:{lot[0]}"
+
+    new = [f"{card}\t{unit}\t{index}\t" + "\t".join(_balances(after[card])) for card, index in opened.items()]
+    copy_rows(cursor, "cards", ("card", "unit", "opened_at_index", "lots", "lots_expired", "debts"), new)
+    for card in changes.keys() & (replaced | opened.keys()):
+        del changes[card]
+    _change_lots(cursor, changes)
+    _replace_balances(cursor, [after[card] for card in replaced - opened.keys()])
+
+
+def _change_lots(cursor: Cursor, changes: Mapping[CardToken, str]) -> None:
+    """Set points of lots, given for each card as members of a JSON object; the last of equal names counts."""
+    if changes:
+        lots = [f"{{{members}}}" for members in changes.values()]
+        execute_prepared(cursor, _CHANGE_LOTS, array_literal(changes), array_literal(lots))
+        expect_rows(cursor, len(changes), "cards")
+
+
+def _replace_balances(cursor: Cursor, cards: Sequence[Card]) -> None:
+    if cards:
+        columns = zip(*map(_balances, cards), strict=True)
+        tokens = array_literal([card.token for card in cards])
+        execute_prepared(cursor, _REPLACE_BALANCES, tokens, *map(array_literal, columns))
+        expect_rows(cursor, len(cards), "cards")
+
+
+def _balances(card: Card) -> tuple[str, str, str]:
+    """The columns of lots, lots expired and debts."""
+    named = [(lot_name(*key), lot) for key, lot in card.lots.items()]
+    return (
+        _object({name: lot.points for name, lot in named if lot.points}),
+        _object({name: lot.points_expired for name, lot in named if lot.points_expired}),
+        _object(card.debts),
+    )
+
+
+def _object(points: dict[str, Points] | Mapping[MerchantId, Points]) -> str:
+    return json.dumps(dict(points)) if points else "{}"
+
+
+@lru_cache(maxsize=65_536)
+def _lot(issuer: MerchantId, expires_on: datetime.date) -> tuple[LotKey, str]:
+    """A lot's key, and its name as JSON has it."""
+    return LotKey(issuer, expires_on), json.dumps(lot_name(issuer, expires_on))
+
+
+def expect_rows(cursor: Cursor, expected: int, what: str) -> None:
+    """Raise StoredStateError unless the last statement touched so many rows."""
+    if cursor.rowcount != expected:
+        raise StoredStateError(
+            f"{expected} {what} were to be changed, and the database has {cursor.rowcount} of them. The tables have "
+            "been changed by other means than this program: rebuild them from the log."
+        )
