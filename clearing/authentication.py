@@ -11,9 +11,15 @@ from dataclasses import dataclass
 
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
-from clearing.envelope import check_shape, pre_authentication_encoding, require_signature, signers_among
+from clearing.envelope import (
+    SignatureHolds,
+    check_shape,
+    pre_authentication_encoding,
+    require_signature,
+    signers_among,
+)
 from clearing.errors import ErrorReason, Rejection
-from clearing.keys import key_id_of
+from clearing.keys import key_id_of, signature_holds
 from clearing.model import CreateAlliance, Instant, Instruction, KeyId, Presentment, RegisterKey
 from clearing.rules.directory import Directory
 from clearing.v1.envelope_pb2 import Envelope, Signature
@@ -47,10 +53,15 @@ def message_time(message: SignedMessage) -> Instant:
     return message.instruction.issued_at
 
 
-def authenticate_presentment(envelope: Envelope, directory: Directory) -> SignedPresentment:
-    """The presentment in the envelope. Raises ``Rejection``: malformed, UNKNOWN_KEY or BAD_SIGNATURE."""
+def authenticate_presentment(
+    envelope: Envelope, directory: Directory, holds: SignatureHolds = signature_holds
+) -> SignedPresentment:
+    """The presentment in the envelope. Raises ``Rejection``: malformed, UNKNOWN_KEY or BAD_SIGNATURE.
+
+    ``holds`` checks a signature, or knows already.
+    """
     check_shape(envelope, presentment_contract.PAYLOAD_TYPE)
-    signers, unknown = signers_among(envelope, directory.public_key)
+    signers, unknown = signers_among(envelope, directory.public_key, holds)
     _refuse_unknown(unknown)
     return SignedPresentment(envelope, presentment_contract.decode_presentment(envelope.payload), signers)
 

@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterable
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, SIGNATURES_MAX
 from clearing.contract.decoding import has_unknown_fields
 from clearing.errors import ErrorReason, Rejection
-from clearing.keys import SIGNATURE_BYTES, PrivateKey, signature_holds
+from clearing.keys import SIGNATURE_BYTES, PrivateKey, SignatureCheck, signature_holds
 from clearing.model import KeyId
 from clearing.v1.envelope_pb2 import Envelope, Signature
+
+PublicKeyOf = Callable[[KeyId], bytes | None]
+"""The public key of a keyid; None where it is not known."""
+SignatureHolds = Callable[[bytes, bytes, bytes], bool]
+"""Whether, of public key, signed bytes and signature, the last is the first's over the second."""
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
@@ -64,11 +69,12 @@ def check_shape(envelope: Envelope, payload_type: str) -> None:
 
 
 def signers_among(
-    envelope: Envelope, public_key_of: Callable[[KeyId], bytes | None]
+    envelope: Envelope, public_key_of: PublicKeyOf, holds: SignatureHolds = signature_holds
 ) -> tuple[tuple[KeyId, ...], tuple[Signature, ...]]:
     """The keys known to ``public_key_of`` that signed, and the signatures by keys it does not know.
 
-    Raises ``Rejection`` with BAD_SIGNATURE if a known key's signature does not hold over the exact bytes.
+    ``holds`` checks a signature, or knows already. Raises ``Rejection`` with BAD_SIGNATURE if a known key's signature
+    does not hold over the exact bytes.
     """
     signed = pre_authentication_encoding(envelope.payload_type, envelope.payload)
     known: list[KeyId] = []
@@ -79,14 +85,27 @@ def signers_among(
         if public_key is None:
             unknown.append(signature)
             continue
-        require_signature(public_key, signed, signature)
+        require_signature(public_key, signed, signature, holds)
         known.append(key_id)
     return tuple(known), tuple(unknown)
 
 
-def require_signature(public_key: bytes, signed: bytes, signature: Signature) -> None:
+def signature_checks(envelope: Envelope, public_key_of: PublicKeyOf) -> list[SignatureCheck]:
+    """What ``signers_among`` will check of this envelope."""
+    signed = pre_authentication_encoding(envelope.payload_type, envelope.payload)
+    checks: list[SignatureCheck] = []
+    for signature in envelope.signatures:
+        public_key = public_key_of(KeyId(signature.keyid))
+        if public_key is not None:
+            checks.append((public_key, signed, signature.sig))
+    return checks
+
+
+def require_signature(
+    public_key: bytes, signed: bytes, signature: Signature, holds: SignatureHolds = signature_holds
+) -> None:
     """Refuse with BAD_SIGNATURE unless this is the key's signature over the bytes."""
-    if len(signature.sig) != SIGNATURE_BYTES or not signature_holds(public_key, signed, signature.sig):
+    if len(signature.sig) != SIGNATURE_BYTES or not holds(public_key, signed, signature.sig):
         raise Rejection(
             ErrorReason.BAD_SIGNATURE,
             f"the signature of key {signature.keyid[:32]!r} is not that key's over these bytes; sign "

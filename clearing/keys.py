@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import nacl.bindings
@@ -12,6 +13,9 @@ import nacl.signing
 from clearing.model import KeyId
 
 SIGNATURE_BYTES = 64
+
+SignatureCheck = tuple[bytes, bytes, bytes]
+"""Public key, signed bytes and signature."""
 
 
 def key_id_of(public_key: bytes) -> KeyId:
@@ -27,6 +31,14 @@ def signature_holds(public_key: bytes, signed: bytes, signature: bytes) -> bool:
     except (nacl.exceptions.BadSignatureError, nacl.exceptions.ValueError):
         return False
     return True
+
+
+def leading_that_hold(checks: Sequence[SignatureCheck]) -> int:
+    """How many of the signatures hold, from the first on: it stops at one that does not."""
+    for held, check in enumerate(checks):
+        if not signature_holds(*check):
+            return held
+    return len(checks)
 
 
 @dataclass(frozen=True, slots=True)

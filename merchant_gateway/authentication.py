@@ -5,6 +5,8 @@ The writer checks authority again at the entry's time; doing it here first keeps
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from clearing.authentication import (
     SignedInstruction,
     SignedPresentment,
@@ -14,7 +16,9 @@ from clearing.authentication import (
 )
 from clearing.caller import Caller
 from clearing.clock import WallClock, next_accepted_at
+from clearing.envelope import SignatureHolds
 from clearing.errors import ErrorReason, Rejection
+from clearing.keys import SignatureCheck, leading_that_hold, signature_holds
 from clearing.model import Instant
 from clearing.rules.authority import (
     authorise_instruction,
@@ -29,12 +33,20 @@ from clearing.writer import Writer
 from merchant_gateway.certificates import Certificates
 from merchant_gateway.limits import RateLimiter
 
+LeadingThatHold = Callable[[Sequence[SignatureCheck]], int]
+
 
 class Authenticator:
     """Knows the alliance's keys through the writer's newest directory."""
 
     def __init__(
-        self, writer: Writer, wall_clock: WallClock, *, certificates: Certificates, limiter: RateLimiter
+        self,
+        writer: Writer,
+        wall_clock: WallClock,
+        *,
+        certificates: Certificates,
+        limiter: RateLimiter,
+        leading_that_hold: LeadingThatHold = leading_that_hold,
     ) -> None:
         self._writer = writer
         self._wall_clock = wall_clock
@@ -42,11 +54,16 @@ class Authenticator:
         """Whose connections they are."""
         self.limiter = limiter
         """What is left of each merchant's share."""
+        self.leading_that_hold = leading_that_hold
+        """How many of several signatures hold, from the first on."""
 
-    def presentment(self, envelope: Envelope) -> SignedPresentment:
-        """The presentment in an envelope whose signers may present it now. Raises ``Rejection``."""
+    def presentment(self, envelope: Envelope, holds: SignatureHolds = signature_holds) -> SignedPresentment:
+        """The presentment in an envelope whose signers may present it now. Raises ``Rejection``.
+
+        ``holds`` checks a signature, or knows already.
+        """
         directory = self.directory()
-        message = authenticate_presentment(envelope, directory)
+        message = authenticate_presentment(envelope, directory, holds)
         at = self._entry_time(directory, message.presentment.presented_at, "presented_at")
         authorise_presentment(directory, message.presentment, message.signers, at)
         return message

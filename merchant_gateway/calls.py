@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 
 from clearing.authentication import SignedInstruction, SignedPresentment
 from clearing.caller import Caller
+from clearing.envelope import signature_checks
+from clearing.errors import Rejection
+from clearing.keys import SignatureCheck, signature_holds
 from clearing.model import MerchantId
 from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.authentication import Authenticator
+
+CHECKED_TOGETHER_MIN = 8
+"""Envelopes in a call from which on their signatures are checked together, but for the first one's. Handing them over
+has a cost of its own."""
 
 
 def caller_of(context: grpc.ServicerContext, authenticator: Authenticator) -> Caller:
@@ -42,10 +51,33 @@ class PresentmentCall:
         self._authenticator = authenticator
         self._more_transactions: dict[MerchantId, int] = {}
         """Of each merchant that is let in: those behind its first envelope."""
+        self._checked: set[SignatureCheck] = set()
+        """Signatures that are known to hold."""
 
-    def presentment(self, envelope: Envelope) -> SignedPresentment:
-        """The presentment in the call's next envelope. Raises ``Rejection``."""
-        message = self._authenticator.presentment(envelope)
+    def presentments(self, envelopes: Sequence[Envelope]) -> list[SignedPresentment]:
+        """The presentments in the call's envelopes. Raises ``Rejection``, naming the envelope's place."""
+        messages: list[SignedPresentment] = []
+        for index, envelope in enumerate(envelopes):
+            if index == 1 and len(envelopes) >= CHECKED_TOGETHER_MIN:
+                self._check_together(envelopes[1:])
+            try:
+                messages.append(self._presentment(envelope))
+            except Rejection as rejection:
+                raise rejection.of_envelope(index) from None
+        self._count()
+        return messages
+
+    def _check_together(self, envelopes: Sequence[Envelope]) -> None:
+        """Check the signatures of these ahead, up to the first that does not hold, and remember those that do."""
+        public_key_of = self._authenticator.directory().public_key
+        checks = [check for envelope in envelopes for check in signature_checks(envelope, public_key_of)]
+        self._checked.update(checks[: self._authenticator.leading_that_hold(checks)])
+
+    def _holds(self, public_key: bytes, signed: bytes, signature: bytes) -> bool:
+        return (public_key, signed, signature) in self._checked or signature_holds(public_key, signed, signature)
+
+    def _presentment(self, envelope: Envelope) -> SignedPresentment:
+        message = self._authenticator.presentment(envelope, self._holds)
         merchant, transactions = message.presentment.merchant, len(message.presentment.transactions)
         if merchant in self._more_transactions:
             self._more_transactions[merchant] += transactions
@@ -55,7 +87,7 @@ class PresentmentCall:
             self._more_transactions[merchant] = 0
         return message
 
-    def count(self) -> None:
+    def _count(self) -> None:
         """Once all envelopes are authenticated, count against the limits what stood behind the first ones."""
         for merchant, transactions in self._more_transactions.items():
             if transactions:

@@ -7,7 +7,6 @@ import re
 import grpc
 import sqlalchemy
 
-from clearing.authentication import SignedMessage
 from clearing.contract import bounds
 from clearing.contract.entry import timestamp_of
 from clearing.errors import ErrorReason, Rejection
@@ -58,15 +57,8 @@ class MerchantGateway(MerchantGatewayServicer):
                 field="envelopes",
             )
         call = PresentmentCall(context, self._authenticator)
-        messages: list[SignedMessage] = []
         with self._writer.room_for(len(request.envelopes)):
-            for index, envelope in enumerate(request.envelopes):
-                try:
-                    messages.append(call.presentment(envelope))
-                except Rejection as rejection:
-                    raise rejection.of_envelope(index) from None
-            call.count()
-            decided = self._writer.submit(messages)
+            decided = self._writer.submit(call.presentments(request.envelopes))
         replies = decided.result()
         response = contract.SubmitResponse()
         for index, reply in enumerate(replies):

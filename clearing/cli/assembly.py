@@ -8,6 +8,7 @@ from typing import Self
 import sqlalchemy
 
 from clearing.clock import WallClock, system_time
+from clearing.keys import leading_that_hold
 from clearing.log.note import Signer
 from clearing.metrics import NO_METRICS, Metrics
 from clearing.store.writer_lock import WriterLock
@@ -18,7 +19,7 @@ from clearing.v1.settlement_pb2_grpc import add_SettlementServicer_to_server
 from clearing.writer import Writer
 from merchant_gateway.access import Access
 from merchant_gateway.audit import Audit
-from merchant_gateway.authentication import Authenticator
+from merchant_gateway.authentication import Authenticator, LeadingThatHold
 from merchant_gateway.call_report import CallReport
 from merchant_gateway.calls import caller_of
 from merchant_gateway.certificates import Certificates
@@ -43,11 +44,13 @@ class Gateway:
         access: Access | None = None,
         metrics: Metrics = NO_METRICS,
         lock: WriterLock | None = None,
+        leading_that_hold: LeadingThatHold = leading_that_hold,
     ) -> None:
         """Take up the log in the database, which is migrated, and listen; ``start`` serves.
 
-        Without ``access`` it is for loopback only; ``lock`` is the writer's lock where it is held already. Raises what
-        ``Writer`` and ``GatewayServer`` raise.
+        Without ``access`` it is for loopback only; ``lock`` is the writer's lock where it is held already, and
+        ``leading_that_hold`` says of many signatures how many hold, from the first on. Raises what ``Writer`` and
+        ``GatewayServer`` raise.
         """
         access = access if access is not None else Access()
         self.writer = Writer(engine, log_signer, wall_clock, metrics, lock)
@@ -56,6 +59,7 @@ class Gateway:
             wall_clock,
             certificates=Certificates(required=access.client_certificates),
             limiter=RateLimiter(access.limits),
+            leading_that_hold=leading_that_hold,
         )
         settlement = SettlementService(self.writer, engine, lambda context: caller_of(context, authenticator))
         try:

@@ -19,6 +19,7 @@ from clearing.cli.home import home_of
 from clearing.cli.standby import Standby
 from clearing.errors import ClearingError
 from clearing.settings import Settings
+from clearing.signature_helpers import SignatureHelpers
 from clearing.store.migration import migrate
 from merchant_gateway.access import Access
 from merchant_gateway.metrics import metrics_served
@@ -61,10 +62,18 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
                 # Only now: the tables of an older version are still in use while its gateway writes.
                 migrate(engine)
                 access = _access(settings)  # read again: certificates are renewed while it stands by
-                gateway = Gateway(
-                    engine, signer, settings.address, reflect=reflect, access=access, metrics=metrics, lock=lock
-                )
-                _serve_until_told(gateway, access, told_to_stop, as_json=as_json)
+                with SignatureHelpers() as helpers:
+                    gateway = Gateway(
+                        engine,
+                        signer,
+                        settings.address,
+                        reflect=reflect,
+                        access=access,
+                        metrics=metrics,
+                        lock=lock,
+                        leading_that_hold=helpers.leading_that_hold,
+                    )
+                    _serve_until_told(gateway, access, told_to_stop, as_json=as_json)
     if as_json:
         logger.info("stopped")
 

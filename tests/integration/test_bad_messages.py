@@ -207,6 +207,31 @@ def test_a_call_without_envelopes_or_with_501_or_beyond_two_mebibytes_is_refused
             assert scene.submit(*envelopes) == expected
 
 
+BAD_AMONG_MANY: dict[str, tuple[str, EnvelopeOf]] = {
+    "no signature of the key": ("BAD_SIGNATURE", lambda s: with_signature(s.of(s.earn()), bytes(64))),
+    "payload altered": ("BAD_SIGNATURE", lambda s: with_payload(s.of(s.earn(1)), s.presented(s.earn(2)))),
+    "another's keyid": (
+        "BAD_SIGNATURE",
+        lambda s: with_signature(s.earn_by(), s.earn_by().signatures[0].sig, s.cinema.key_id),
+    ),
+    "a stranger's": ("UNKNOWN_KEY", lambda s: s.earn_by(s.stranger)),
+    "empty": ("PAYLOAD_TYPE_MISMATCH", lambda _: Envelope()),
+}
+
+
+@pytest.mark.parametrize("place", [0, 1, 6, 19])
+@pytest.mark.parametrize("kind", BAD_AMONG_MANY)
+def test_of_many_envelopes_the_first_bad_one_is_named_wherever_it_stands(scene: Scene, kind: str, place: int) -> None:
+    """From some number on a call's signatures are checked together, which must not show."""
+    reason, build = BAD_AMONG_MANY[kind]
+    envelopes = [scene.earn_by() for _ in range(20)]
+    envelopes[place] = build(scene)
+    envelopes.append(build(scene))
+    with untouched(scene.alliance.engine):
+        heard = scene.submit(*envelopes)
+    assert (heard.reason, heard.envelope_index) == (reason, str(place))
+
+
 @pytest.mark.parametrize("request_bytes", [b"\xff" * 40, b"\n\x7fcut short", b"\n\x03\x12\x01\xff"])
 @pytest.mark.parametrize("method", ["MerchantGateway/Submit", "Operations/Instruct", "Audit/ListEntries"])
 def test_bytes_that_are_no_request_are_the_callers_fault(scene: Scene, method: str, request_bytes: bytes) -> None:

@@ -14,7 +14,7 @@ import psutil
 from clearing.cli.bench.gateway_process import GatewayProcess
 from clearing.cli.bench.load import CallsMade, LoadClients
 from clearing.cli.bench.load_client import LoadClientError
-from clearing.cli.bench.processes import cpu_seconds, postgres_cpu_seconds
+from clearing.cli.bench.processes import cpu_seconds_with_children, postgres_cpu_seconds
 from clearing.cli.bench.workload import MERCHANTS, Shape, Stock
 from clearing.cli.console import note
 
@@ -183,5 +183,7 @@ class Bench:
     def cpu_used(self) -> CpuUsed:
         """Seconds of the CPU so far."""
         return CpuUsed(
-            cpu_seconds(self.gateway.process_id), postgres_cpu_seconds(self.postgres), self.clients.cpu_seconds()
+            cpu_seconds_with_children(self.gateway.process_id),
+            postgres_cpu_seconds(self.postgres),
+            self.clients.cpu_seconds(),
         )

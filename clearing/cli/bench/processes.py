@@ -22,6 +22,15 @@ def cpu_seconds(process_id: int) -> float:
     return float(times.user + times.system)
 
 
+def cpu_seconds_with_children(process_id: int) -> float:
+    """The same of a process and of those that it has started and that are still there."""
+    try:
+        children = psutil.Process(process_id).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return 0.0
+    return cpu_seconds(process_id) + sum(cpu_seconds(child.pid) for child in children)
+
+
 def postgres_main_process(engine: sqlalchemy.Engine) -> psutil.Process:
     """The server's first process, whose children do the work."""
     with engine.connect() as connection:
