@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -35,7 +36,12 @@ def helpers() -> Iterator[SignatureHelpers]:
 
 def helper_processes() -> list[psutil.Process]:
     """This process's own, without the one by which multiprocessing keeps books."""
-    return [each for each in psutil.Process().children() if any("spawn_main" in part for part in each.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # some other test's child, which has ended
+            if any("spawn_main" in part for part in child.cmdline()):
+                found.append(child)
+    return found
 
 
 @pytest.mark.parametrize(

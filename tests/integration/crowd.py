@@ -72,6 +72,9 @@ class Crowd:
         self._later: list[tuple[float, int, Sale]] = []
         self._numbers = itertools.count()
         self._at_work = 0
+        self._have_come = False
+        """Whether each has made its first call. Until then none makes a second, or those would hold up the others."""
+        self._resting = 0
         self._ending = threading.Event()
         self._done = threading.Event()
         options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
@@ -87,8 +90,12 @@ class Crowd:
     def start(self) -> None:
         """Have every caller make its first call."""
         self._at_work = self._callers
+        for sale in [self._sale() for _ in range(self._callers)]:
+            self._send(sale)
+        with self._lock:
+            self._have_come = True
         self._clock.start()
-        for _ in range(self._callers):
+        for _ in range(self._resting):
             self._next()
 
     def finish(self) -> Heard:
@@ -107,12 +114,16 @@ class Crowd:
                 if not self._at_work:
                     self._done.set()
                 return
-            envelope = self._earn()
-        self._send(Sale(SubmitRequest(envelopes=[envelope]).SerializeToString()))
+            if not self._have_come:
+                self._resting += 1
+                return
+            sale = self._sale()
+        self._send(sale)
 
-    def _earn(self) -> Envelope:
+    def _sale(self) -> Sale:
         transaction = self._alliance.transaction("bakery", next(self._cards), earn=Earn(points=1))
-        return self._alliance.envelope(self._alliance.presentment("bakery", transaction))
+        envelope = self._alliance.envelope(self._alliance.presentment("bakery", transaction))
+        return Sale(SubmitRequest(envelopes=[envelope]).SerializeToString())
 
     def _send(self, sale: Sale) -> None:
         with self._lock:

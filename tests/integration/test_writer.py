@@ -14,6 +14,7 @@ import grpc
 import pytest
 import sqlalchemy
 
+from clearing.authentication import authenticate_presentment
 from clearing.cli.assembly import Gateway
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import timestamp_of
@@ -21,11 +22,11 @@ from clearing.envelope import sign_envelope
 from clearing.keys import PrivateKey
 from clearing.log.note import Signer
 from clearing.model import MICROSECONDS_PER_DAY, Instant
+from clearing.receipt import Receipt
 from clearing.store import embedded
 from clearing.store.database import open_engine
 from clearing.store.writer_lock import WRITER_LOCK, WriterLockHeldError
 from clearing.v1 import (
-    entry_pb2,
     instruction_pb2,
     merchant_gateway_pb2,
     operations_pb2,
@@ -172,30 +173,25 @@ def test_a_full_pool_says_so_at_once_and_forgets_nothing_it_took(alliance: Allia
         alliance.transaction("bakery", card, reference=f"{n}", earn=presentment_pb2.Earn(points=1)) for n in range(500)
     ]
     large = alliance.envelope(alliance.presentment("bakery", *many))
-
-    def submit_when_there_is_room() -> list[entry_pb2.Receipt]:
-        while True:
-            try:
-                return list(alliance.submit(*[large] * 40))
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    raise
-                time.sleep(0.02)
-
-    with ThreadPoolExecutor(3) as threads:
+    writer = alliance.gateway.writer
+    assert writer.directory is not None
+    messages = [authenticate_presentment(large, writer.directory)] * 40
+    with ThreadPoolExecutor(1) as threads:
         with held_up(alliance):
             first = threads.submit(alliance.submit, earn(alliance, card))
             wait_until(lambda: is_held_up(alliance))
-            # One of them is decided ahead, the other waits in the pool.
-            pooled = [threads.submit(submit_when_there_is_room) for _ in range(2)]
-            wait_until(lambda: alliance.gateway.writer.transactions_waiting == 20_000)
+            decided_ahead = writer.submit(messages)
+            wait_until(lambda: writer.transactions_waiting == 0)
+            pooled = writer.submit(messages)
+            assert writer.transactions_waiting == 20_000
             started = time.monotonic()
             heard = refusal(submission(alliance, earn(alliance, card)))
             assert time.monotonic() - started < 1
             assert heard == Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "POOL_FULL", "clearing", "", "", True)
         assert not first.result()[0].replayed
-        replayed = [receipt.replayed for call in pooled for receipt in call.result()]
-    assert sorted(replayed) == [False] + [True] * 79
+    for replies, new in ((decided_ahead, 1), (pooled, 0)):
+        receipts = [reply for reply in replies.result(CALL_TIMEOUT_SECONDS) if isinstance(reply, Receipt)]
+        assert [receipt.replayed for receipt in receipts] == [False] * new + [True] * (40 - new)
     assert complaints(alliance.engine) == []
 
 
