@@ -15,12 +15,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import grpc
 
 from clearing.clock import WallClock, system_time
+from clearing.closing import Closing
 from clearing.contract.entry import instant_of, timestamp_of
 from clearing.contract.presentment import PAYLOAD_TYPE
 from clearing.envelope import sign_envelope
@@ -96,7 +96,7 @@ def sign_presentment(
     return sign_envelope(presentment.SerializeToString(deterministic=True), PAYLOAD_TYPE, [key])
 
 
-class MerchantClient:
+class MerchantClient(Closing):
     """One merchant's way to its alliance. Any thread may use it.
 
     Every method raises ``GatewayError`` with a named reason where the gateway turned the call away, or could not be
@@ -224,16 +224,6 @@ class MerchantClient:
     def close(self) -> None:
         """Close the connection; the receipt store stays open."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        """The client itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the connection."""
-        self.close()
 
 
 def _listed(message: RecordedTransaction) -> ListedTransaction:

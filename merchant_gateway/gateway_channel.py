@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from clearing.addresses import require_plain_text_stays_here
 from clearing.clock import WallClock, system_time
+from clearing.closing import Closing
 from clearing.keys import PrivateKey
 from clearing.tokens import make_token
 from clearing.v1.audit_pb2_grpc import AuditStub
@@ -40,7 +40,7 @@ _CHANNEL_OPTIONS = (
 )
 
 
-class GatewayChannel:
+class GatewayChannel(Closing):
     """Calls to one gateway of one alliance. Any thread may use it; it connects on the first call."""
 
     def __init__(
@@ -110,16 +110,6 @@ class GatewayChannel:
     def close(self) -> None:
         """Hang up."""
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        """The channel itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Hang up."""
-        self.close()
 
     def _metadata(self, key: PrivateKey | None) -> tuple[tuple[str, str], ...]:
         if key is None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from wsgiref.simple_server import WSGIServer
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
 from clearing.addresses import is_loopback, split_address
+from clearing.closing import Closing
 from clearing.errors import ClearingError, ErrorReason
 from clearing.metrics import NO_METRICS, BatchSummary, Metrics, Stage, WriterGauges
 from clearing.model import Outcome
@@ -100,7 +100,7 @@ class PrometheusMetrics(Metrics):
         self._rejections[reason].inc()
 
 
-class MetricsEndpoint:
+class MetricsEndpoint(Closing):
     """An HTTP server that answers ``GET /metrics``; unencrypted and open to all who reach it, hence on loopback."""
 
     def __init__(self, address: str, metrics: PrometheusMetrics) -> None:
@@ -126,21 +126,11 @@ class MetricsEndpoint:
         self._server, self._thread = started
         self.address = f"{host}:{self._server.server_port}"
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Answer no more."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        """It answers already."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop, whatever happened."""
-        self.stop()
 
 
 @contextmanager

@@ -6,9 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from clearing.closing import Closing
 from clearing.errors import ClearingError
 from clearing.log.checkpoint import Checkpoint
 from clearing.log.merkle import HASH_SIZE
@@ -49,7 +48,7 @@ class ReceiptStoreError(ClearingError):
     """The file cannot be used."""
 
 
-class ReceiptStore:
+class ReceiptStore(Closing):
     """One row an entry, one a reference, one a checkpoint. Any thread may use it.
 
     Rows are durable against a crash of the program at once, against a power cut shortly after; a lost receipt can be
@@ -116,16 +115,6 @@ class ReceiptStore:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        """The store itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self.close()
 
     def _prepare(self) -> None:
         with self._writing() as cursor:

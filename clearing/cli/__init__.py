@@ -21,6 +21,9 @@ def main() -> None:
     Exit codes: 0 done, 1 not done, 2 wrong usage, 130 interrupted.
     """
     try:
+        from clearing.cli.streams import replace_closed_streams
+
+        replace_closed_streams()
         from clearing.cli.application import run
 
         run()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import traceback
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, TextIO, cast
@@ -12,9 +11,10 @@ from typing import Annotated, TextIO, cast
 import typer
 
 from clearing.cli.console import complain, note, say
-from clearing.cli.logs import configure_logs
+from clearing.cli.exception_text import exception_text, text_of
+from clearing.cli.logs import configure_logs, log_uncaught
 from clearing.cli.on_demand import CommandsOnDemand
-from clearing.cli.streams import ResultStream
+from clearing.cli.streams import MessageStream, ResultStream
 from clearing.errors import ClearingError
 from clearing.settings import load_settings
 
@@ -55,6 +55,7 @@ def _settings(
     ] = False,
 ) -> None:
     configure_logs()
+    log_uncaught()  # here, where Typer has set a hook of its own already
     context.obj = load_settings(home=home, address=address, tls_ca=tls_ca)
 
 
@@ -63,7 +64,7 @@ def run() -> None:
 
     Raises ``SystemExit`` with its exit code.
     """
-    sys.stdout = cast(TextIO, ResultStream(sys.stdout))
+    sys.stdout, sys.stderr = cast(TextIO, ResultStream(sys.stdout)), cast(TextIO, MessageStream(sys.stderr))
     try:
         try:
             app()
@@ -79,10 +80,10 @@ def run() -> None:
 
 
 def _report_defect(error: Exception) -> None:
-    details = "".join(traceback.format_exception(error))
+    details = exception_text((type(error), error, error.__traceback__))
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", prefix="clearing-failure-", suffix=".txt", delete=False
     ) as file:
         file.write(details)
-    complain(f"clearing failed in a way it should not ({type(error).__name__}): {error}")
+    complain(f"clearing failed in a way it should not ({type(error).__name__}): {text_of(error)}")
     note(f"The details are in {file.name}; send them to whoever maintains this program.")

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
-from typing import Any, Final, TextIO, cast
+import threading
+from types import TracebackType
+from typing import Any
 
 import structlog
-from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from clearing.cli.streams import LogStream
+from clearing.cli.exception_text import exception_objects, exception_text, without_secrets
 from clearing.settings import LogLevel
 
-SECRETS: Final = re.compile(
-    r"card_[0-9A-Z]{26}"  # a card token: whoever has it can ask for the balance
-    r"|eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a caller's JWT
-    r"|PRIVATE\+KEY\+[^\s'\"]+"  # a signer's key in C2SP signed-note form
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
-    re.DOTALL,
-)
-"""No line of ours names these. A library's exception may, and is stripped of them."""
+logger = structlog.get_logger()
 
 
 def configure_logs(*, as_json: bool = False, level: LogLevel = LogLevel.WARNING) -> None:
@@ -34,14 +27,13 @@ def configure_logs(*, as_json: bool = False, level: LogLevel = LogLevel.WARNING)
     ]
     render: list[Processor] = (
         [
-            # Without the frames' local variables: they hold envelopes, tokens and keys.
-            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.ExceptionRenderer(exception_objects),
             _strip_secrets,
             structlog.processors.JSONRenderer(),
         ]
         if as_json
         else [
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(exception_text),
             _strip_secrets,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -51,10 +43,10 @@ def configure_logs(*, as_json: bool = False, level: LogLevel = LogLevel.WARNING)
     structlog.configure(
         processors=[*prepare, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level_number),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(LogStream(sys.stderr))
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=prepare,
@@ -64,6 +56,25 @@ def configure_logs(*, as_json: bool = False, level: LogLevel = LogLevel.WARNING)
     logging.basicConfig(level=max(level_number, logging.WARNING), handlers=[handler], force=True)
 
 
+def log_uncaught() -> None:
+    """Have exceptions that nobody catches logged like all others, where Python would print them with what they quote.
+
+    That is not only what ends a thread: the PostgreSQL driver shows an error twice if a session ends during COPY, once
+    as Python's last resort and with a row.
+    """
+
+    def library_failed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        logger.warning("uncaught_exception", exc_info=(kind, error, trace))
+
+    def thread_failed(failure: threading.ExceptHookArgs) -> None:
+        logger.error("uncaught_exception", exc_info=failure.exc_value)
+
+    def finaliser_failed(failure: sys.UnraisableHookArgs) -> None:
+        logger.warning("uncaught_exception", exc_info=failure.exc_value)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = library_failed, thread_failed, finaliser_failed
+
+
 def _strip_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """The line without anything that looks like a secret."""
     return {name: _stripped(value) for name, value in event.items()}
@@ -71,7 +82,7 @@ def _strip_secrets(logger: WrappedLogger, method: str, event: EventDict) -> Even
 
 def _stripped(value: Any) -> Any:
     if isinstance(value, str):
-        return SECRETS.sub("***", value)
+        return without_secrets(value)
     if isinstance(value, dict):
         return {name: _stripped(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -38,6 +39,12 @@ UNAVAILABLE_STATES: Final = frozenset(
 
 UNAVAILABLE_CLASSES: Final = ("08", "53", "57", "58")
 """SQLSTATE classes: connection exception, insufficient resources, operator intervention, system error."""
+
+DATA_EXCEPTIONS: Final = "22"
+"""The SQLSTATE class of values that cannot be what they should be."""
+
+QUOTATIONS: Final = re.compile(r"^(?:DETAIL|HINT|QUERY|CONTEXT|LINE \d+):", re.MULTILINE)
+"""Where the driver's text of an error begins to quote rows and statements."""
 
 
 @contextmanager
@@ -76,9 +83,8 @@ def is_operational(error: psycopg2.Error) -> bool:
 
 def unavailable(error: BaseException | None) -> DatabaseUnavailableError:
     """The error to raise in place of the driver's, with what to do."""
-    # Only the server's own words: details and context quote rows, and callers of one merchant would read another's.
-    diagnostics = error.diag.message_primary if isinstance(error, psycopg2.Error) else None
-    story = " ".join((diagnostics or str(error)).split()).rstrip(".") or "it gave no reason"
+    # Details and context quote rows, and callers of one merchant would read another's.
+    story = " ".join(message_of(error).split()).rstrip(".") if error is not None else ""
     match getattr(error, "pgcode", None):
         case "53100":
             advice = "The database's disk is full: make room on it, then try again."
@@ -90,4 +96,19 @@ def unavailable(error: BaseException | None) -> DatabaseUnavailableError:
             advice = "Another session holds what is needed for too long: find it in pg_stat_activity, then try again."
         case _:
             advice = "Check that the server runs and can be reached, then try again."
-    return DatabaseUnavailableError(f"The database is unavailable: {story}. {advice}")
+    return DatabaseUnavailableError(f"The database is unavailable: {story or 'it gave no reason'}. {advice}")
+
+
+def message_of(error: BaseException) -> str:
+    """What an error says; of a database's error what the server or the driver says went wrong, and not with which rows.
+
+    Rows hold card tokens and signatures.
+    """
+    if isinstance(error, sqlalchemy.exc.StatementError) and error.orig is not None:
+        error = error.orig
+    if not isinstance(error, psycopg2.Error):
+        return str(error)
+    message = error.diag.message_primary or QUOTATIONS.split(str(error), maxsplit=1)[0].strip()
+    if (error.pgcode or "").startswith(DATA_EXCEPTIONS):
+        return message.partition('"')[0].strip()  # the value stands there
+    return message

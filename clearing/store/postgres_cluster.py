@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from clearing.store.postgres_lock_files import take_from_zombies
 from clearing.store.postgres_owner import (
     EmbeddedPostgresError,
     give,
@@ -54,7 +55,9 @@ SETTINGS: Final = {
     "checkpoint_timeout": "15min",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_min_error_statement": "panic",  # statements carry card tokens, which do not belong in a log file
+    # Statements, and the details and contexts of errors, carry card tokens, which do not belong in a log file.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
 }
 DURABILITY_SETTINGS: Final = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -178,6 +181,8 @@ class PostgresCluster:
 
     def _start_once(self) -> str:
         """What the server wrote when it did not start; empty when it did."""
+        socket_lock = self.socket_directory / f".s.PGSQL.{PORT}.lock"
+        take_from_zombies((self.directory / "postmaster.pid", socket_lock), self._owner)
         log_size_before = self._log_size()
         # The folder is named `.`, because pg_ctl hands its arguments to a shell.
         options = ("-D", ".", "-l", self.log_path.name, "-w", "-s", "-t", str(START_TIMEOUT_SECONDS))

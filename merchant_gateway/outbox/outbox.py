@@ -7,10 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from clearing.clock import WallClock, system_time
+from clearing.closing import Closing
 from clearing.contract.entry import decode_entry
 from clearing.errors import ClearingError
 from clearing.model import Points, Reference
@@ -42,7 +41,7 @@ LATE_PRESENTMENT_DAYS_UNTIL_KNOWN = 7
 """What alliances are founded with unless they choose otherwise; replaced by the alliance's own at the first contact."""
 
 
-class Outbox:
+class Outbox(Closing):
     """The sales of one merchant's tills, safe in a file until the alliance has decided them.
 
     Any thread may use it, and several processes may open the same file, each for itself: whoever sends, sends for all.
@@ -185,16 +184,6 @@ class Outbox:
         if self._background is not None:
             self._background.join()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        """The outbox itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self.close()
 
     def _run(self, deadline: float, *, up_to: int | None = None, must_meet_gateway: bool = False) -> Progress:
         try:

@@ -14,7 +14,7 @@ NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
-PATH_IN_TEXT = re.compile(r"`((?:clearing|merchant_gateway|settlement|tests|docs|proto|benchmarks|\.ci)/[\w./*-]*)`")
+PATH_IN_TEXT = re.compile(r"`((?:clearing|merchant_gateway|settlement|tests|docs|proto|\.ci)/[\w./*-]*)`")
 
 
 def anchors(document: Path) -> set[str]:

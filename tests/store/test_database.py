@@ -16,7 +16,12 @@ from sqlalchemy import Engine, make_url, text
 from clearing.model import OpenCard
 from clearing.store.bulk import Prepared, driver_cursor, execute_prepared
 from clearing.store.database import open_engine, snapshot
-from clearing.store.database_errors import DatabaseUnavailableError, InvalidDatabaseUrlError, translated_errors
+from clearing.store.database_errors import (
+    DatabaseUnavailableError,
+    InvalidDatabaseUrlError,
+    message_of,
+    translated_errors,
+)
 from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance
 
 PASSWORD = "correct horse battery"
@@ -164,7 +169,7 @@ def _copy_on_a_session_ended_meanwhile(engine: Engine) -> None:
 
 def _end_session(engine: Engine, process_id: int | None) -> None:
     with engine.begin() as connection:
-        assert connection.scalar(text("SELECT pg_terminate_backend(:id, 10000)"), {"id": process_id})
+        assert connection.scalar(text("SELECT pg_terminate_backend(:id, 60000)"), {"id": process_id})
 
 
 @pytest.mark.parametrize(
@@ -213,6 +218,33 @@ def test_programming_errors_pass_through(engine: Engine, statement: str, error: 
     with pytest.raises(sqlalchemy.exc.DBAPIError) as caught:
         _execute(engine, statement, below_sqlalchemy=False)
     assert isinstance(caught.value.orig, error)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("SELECT CAST('{\"a\",\"secret' AS text[])", "malformed array literal:"),
+        ("SELECT CAST('secret' AS bigint)", "invalid input syntax for type bigint:"),
+        ("SELECT secret", 'column "secret" does not exist'),
+        ("CREATE TEMPORARY TABLE once (card text PRIMARY KEY); INSERT INTO once VALUES ('secret'), ('secret')",
+         'duplicate key value violates unique constraint "once_pkey"'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("below_sqlalchemy", [False, True])
+def test_an_errors_message_names_what_is_wrong_and_quotes_no_row_or_value(
+    engine: Engine, statement: str, message: str, below_sqlalchemy: bool
+) -> None:
+    with pytest.raises((psycopg2.Error, sqlalchemy.exc.DBAPIError)) as raised:
+        _execute(engine, statement, below_sqlalchemy=below_sqlalchemy)
+    assert "secret" in str(raised.value)
+    assert message_of(raised.value) == message
+
+
+def test_a_message_of_the_driver_alone_ends_where_it_quotes() -> None:
+    error = psycopg2.OperationalError(
+        "FATAL:  ended\nCONTEXT:  COPY cards, line 1: secret\nserver closed the connection"
+    )
+    assert message_of(error) == "FATAL:  ended"
 
 
 def test_running_out_of_connections_is_reported(engine: Engine) -> None:

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from clearing.cli.bench.processes import MIB
 from clearing.errors import ClearingError
@@ -98,13 +97,3 @@ class GatewayProcess:
     def _last_lines(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-LINES_SHOWN:])
-
-    def __enter__(self) -> Self:
-        """It serves already."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Stop it, whatever happened."""
-        self.stop()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import sqlalchemy
 import typer
@@ -42,31 +42,38 @@ class BenchFailedError(ClearingError):
     """The figures are worth nothing: what was measured was not done right."""
 
 
+SecondsOption = Annotated[
+    float, typer.Option(min=0.2, max=600, metavar="N", help="Seconds of load for each measure, after a warm-up.")
+]
+GrownOption = Annotated[
+    bool,
+    typer.Option(
+        "--grown",
+        help="Also measure signed_singles on a grown ledger; it takes minutes more. Without it, grown is null.",
+    ),
+]
+GrownTransactionsOption = Annotated[
+    int, typer.Option(min=1, max=100_000_000, metavar="N", help="Transactions of the grown ledger.")
+]
+CardsOption = Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Cards in use.")]
+DirectoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        metavar="DIR",
+        help="Folder on the disk to measure, for the database; the system's folder for temporary files without it.",
+    ),
+]
+
+
 def bench(
-    seconds: Annotated[
-        float, typer.Option(min=0.2, max=600, metavar="N", help="Seconds of load for each measure, after a warm-up.")
-    ] = 5.0,
+    seconds: SecondsOption = 5.0,
     as_json: JsonOption = False,
-    grown: Annotated[
-        bool,
-        typer.Option(
-            "--grown",
-            help="Also measure signed_singles on a grown ledger; it takes minutes more. Without it, grown is null.",
-        ),
-    ] = False,
-    grown_transactions: Annotated[
-        int, typer.Option(min=1, max=100_000_000, metavar="N", help="Transactions of the grown ledger.")
-    ] = 1_000_000,
-    cards: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Cards in use.")] = CARDS,
-    directory: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            metavar="DIR",
-            help="Folder on the disk to measure, for the database; the system's folder for temporary files without it.",
-        ),
-    ] = None,
+    grown: GrownOption = False,
+    grown_transactions: GrownTransactionsOption = 1_000_000,
+    cards: CardsOption = CARDS,
+    directory: DirectoryOption = None,
 ) -> None:
     """Measure the clearing house on this machine, next to the machine's own limits.
 
@@ -81,28 +88,14 @@ def bench(
     Afterwards the books are checked and the log is exported and verified as by an auditor, which takes longest. If
     either fails, or an acknowledged transaction is missing, the exit code is 1. Nothing is left behind.
     """
-    with ExitStack() as until_done:
-        until_done.enter_context(_terminating())
-        folder = Path(until_done.enter_context(tempfile.TemporaryDirectory(prefix="clearing-bench-", dir=directory)))
-        settings = Settings(
-            home=folder / "home",
-            address="127.0.0.1:0",
-            database_url=None,
-            passphrase=None,
-            key=None,
-            tls_ca=None,
-            tls_client_certificate=None,
-            tls_client_key=None,
-        )
-        note("founding an alliance on an embedded PostgreSQL")
-        found_bench(settings)
-        engine = until_done.enter_context(migrated_database(settings, SERVER_NAME))
-        machine = describe_machine(engine, folder)
-        gateway = until_done.enter_context(GatewayProcess(settings.home, folder / "gateway.log"))
-        settings = settings.model_copy(update={"address": gateway.address})
-        results = _measure(settings, engine, gateway, seconds, cards, grown_transactions if grown else None)
-        gateway.stop()
-    report = report_object(results, seconds, cards, gateway.max_rss_mib) | {"machine": machine}
+    with (
+        _terminating(),
+        tempfile.TemporaryDirectory(prefix="clearing-bench-", dir=directory) as folder,
+        _served(Path(folder)) as house,
+    ):
+        results = _measure(house, seconds, cards, grown_transactions if grown else None)
+        house.gateway.stop()  # now, to learn how much memory it took
+    report = report_object(results, seconds, cards, house.gateway.max_rss_mib) | {"machine": house.machine}
     if as_json:
         print_json(report)
     else:
@@ -110,14 +103,41 @@ def bench(
     require_right(results.verification, results.bench.acknowledged)
 
 
-def _measure(
-    settings: Settings,
-    engine: sqlalchemy.Engine,
-    gateway: GatewayProcess,
-    seconds: float,
-    cards: int,
-    grown_transactions: int | None,
-) -> Results:
+class _House(NamedTuple):
+    """A served alliance that is to be measured."""
+
+    settings: Settings
+    engine: sqlalchemy.Engine
+    gateway: GatewayProcess
+    machine: dict[str, Any]
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[_House]:
+    """Found an alliance in the folder, and serve it within the block."""
+    settings = Settings(
+        home=folder / "home",
+        address="127.0.0.1:0",
+        database_url=None,
+        passphrase=None,
+        key=None,
+        tls_ca=None,
+        tls_client_certificate=None,
+        tls_client_key=None,
+    )
+    note("founding an alliance on an embedded PostgreSQL")
+    found_bench(settings)
+    with migrated_database(settings, SERVER_NAME) as engine:
+        machine = describe_machine(engine, folder)
+        gateway = GatewayProcess(settings.home, folder / "gateway.log")
+        try:
+            yield _House(settings.model_copy(update={"address": gateway.address}), engine, gateway, machine)
+        finally:
+            gateway.stop()
+
+
+def _measure(house: _House, seconds: float, cards: int, grown_transactions: int | None) -> Results:
+    settings, engine, gateway, _ = house
     with GatewayConnection(settings) as connection:
         population, staff = admit(connection, cards)
         with LoadClients(population) as clients:
