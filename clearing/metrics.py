@@ -34,12 +34,12 @@ class StageTimer:
     def ended(self, stage: Stage) -> None:
         """The stage ends now; it began when the one before ended, or when the timer was made."""
         now = time.perf_counter()
-        self.seconds[stage] = now - self._last
+        self.took(stage, now - self._last)
         self._last = now
 
-    def goes_on(self) -> None:
-        """The next stage begins now, after a wait that belongs to none."""
-        self._last = time.perf_counter()
+    def took(self, stage: Stage, seconds: float) -> None:
+        """The stage took so long, or so long more, in another place."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
 @dataclass(frozen=True, slots=True)

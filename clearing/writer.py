@@ -1,11 +1,10 @@
 """The one writer of a log: steps 5 to 9 of a transaction's way.
 
 Many threads hand in authenticated messages and wait. The writer's thread takes what has gathered and decides it as one
-batch; the committer's thread commits it in one database transaction and hands out receipts, while the writer's decides
-the next batch upon what this one will have left. At most one batch is decided ahead. If a batch is not committed, the
-one decided upon it is dropped with it, and what holds is read from the database again.
-
-``_state`` is what is committed. It is swapped whole after a commit, and any thread may read the immutable values in it.
+batch; the committer's thread commits it in one database transaction, while the writer's decides the next batch upon
+what this one will have left, and the answerer's hands out the receipts of the one before. At most one batch is decided
+ahead. If a batch is not committed, the one decided upon it is dropped with it, and what holds is read from the database
+again.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from contextlib import AbstractContextManager
 import sqlalchemy
 import structlog
 
-from clearing.authentication import SignedMessage, SignedPresentment
-from clearing.batch import LogState, decide_batch
-from clearing.card_cache import CardCache
+from clearing.answerer import Answerer
+from clearing.authentication import SignedMessage
+from clearing.batch import decide_batch
 from clearing.clock import WallClock, system_time
 from clearing.committer import Committer, Committing
 from clearing.errors import ClearingError, ErrorReason, Rejection
+from clearing.held_log import HeldLog
+from clearing.loading import Loader
 from clearing.log.note import Signer
-from clearing.log_state import read_log_state
 from clearing.metrics import NO_METRICS, Metrics, Stage, StageTimer, WriterGauges
 from clearing.pool import Call, Pool, Reply
 from clearing.rules.directory import Directory
-from clearing.store.database import snapshot
 from clearing.store.database_errors import DatabaseUnavailableError
 from clearing.store.head import FencedError, Head
-from clearing.store.held_connection import HeldConnection
-from clearing.store.load import load_ledger
-from clearing.store.writer_lock import WriterLock, WriterLockHeldError, hold_writer_lock
+from clearing.store.record import statements_of
+from clearing.store.recorder import DatabaseRecorder, Recorder
+from clearing.store.writer_lock import WriterLock, WriterLockHeldError
 
 logger = structlog.get_logger()
 
@@ -53,10 +52,6 @@ DATABASE_UNAVAILABLE_TEXT = "the gateway cannot use its database now; send again
 """What callers are told; what the database said is in the gateway's log, since it names hosts and paths."""
 
 
-class WrongLogKeyError(ClearingError):
-    """The log key is not the one the alliance was founded with."""
-
-
 class Writer:
     """Orders, decides, records and commits. A database's log has one; a second is refused or, failing that, fenced."""
 
@@ -67,29 +62,24 @@ class Writer:
         wall_clock: WallClock = system_time,
         metrics: Metrics = NO_METRICS,
         lock: WriterLock | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Take the log up; ``signer`` signs its checkpoints, ``metrics`` is told of every batch.
 
-        ``lock`` is the writer's lock where it is held already, and becomes this object's own. Raises
+        ``lock`` is the writer's lock where it is held already, and becomes this object's own. ``recorder`` commits
+        its batches; without one they are committed from this process. Raises
         ``WriterLockHeldError`` if another writer has the log, ``WrongLogKeyError``, ``LogDamagedError`` and
         ``DatabaseUnavailableError``. ``close`` gives the log back.
         """
-        self._engine = engine
+        self._log = HeldLog(engine, signer, lock, on_reread=lambda: self._loader.forget())
         self._signer = signer
         self._wall_clock = wall_clock
         self._pool = Pool()
-        self._lock = lock if lock is not None else hold_writer_lock(engine)
-        try:
-            self._state = self._read_state()
-        except BaseException:  # whatever it was, the log must not stay locked by a writer that never was
-            self._lock.release()
-            raise
-        self._state_in_doubt = False
         self._unavailable_since_s: float | None = None
         """Since when the database has been out of reach, by the monotonic clock; None while it is in reach."""
-        self._cards = CardCache()
-        self._loading = HeldConnection(engine)
-        self._committer = Committer(engine, metrics, self._take_over, self._pool.wake)
+        self._loader = Loader(engine)
+        recorder = recorder if recorder is not None else DatabaseRecorder(engine)
+        self._committer = Committer(recorder, Answerer(engine, metrics), self._log.committed, self._pool.wake)
         self._ahead: Committing | None = None
         """The batch decided last, until it is known to be committed."""
         metrics.watch_writer(WriterGauges(lambda: self.transactions_waiting, lambda: self.log_entries, self.is_able))
@@ -101,12 +91,12 @@ class Writer:
     @property
     def directory(self) -> Directory | None:
         """The alliance as of the newest commit; None while the log is empty."""
-        return self._state.directory
+        return self._log.state.directory
 
     @property
     def head(self) -> Head | None:
         """The log's head as of the newest commit; None while the log is empty."""
-        return self._state.head
+        return self._log.state.head
 
     @property
     def is_writing(self) -> bool:
@@ -117,13 +107,13 @@ class Writer:
         """Whether it is of use to send calls here: they are taken, and the database is not out of reach for long."""
         now_s, since_s = time.monotonic(), self._unavailable_since_s
         # A database that neither answers nor hangs up fails no batch, but it does not confirm the lock either.
-        is_heard = now_s - self._lock.seen_s < UNAVAILABLE_SECONDS_MAX + LOCK_CHECK_SECONDS
+        is_heard = now_s - self._log.seen_s < UNAVAILABLE_SECONDS_MAX + LOCK_CHECK_SECONDS
         return self.is_writing and is_heard and (since_s is None or now_s - since_s < UNAVAILABLE_SECONDS_MAX)
 
     @property
     def log_entries(self) -> int:
         """Entries in the log as of the newest commit."""
-        head = self._state.head
+        head = self._log.state.head
         return head.size if head is not None else 0
 
     @property
@@ -153,7 +143,7 @@ class Writer:
         """Take no further call, finish those taken, give the log back."""
         self.take_no_more()
         self._thread.join()
-        self._lock.release()
+        self._log.release()
 
     # ---- the writer's thread ----
 
@@ -164,7 +154,7 @@ class Writer:
             self._settle()
         except Exception as error:  # whatever it was, callers must hear of it and not wait for ever
             self._recover(error, self._undone([]))
-        self._loading.release()
+        self._loader.close()
         self._committer.close()
 
     def _worth_taking(self) -> int:
@@ -175,11 +165,11 @@ class Writer:
         """Decide the calls as one batch; where there are none, see to what is under way."""
         try:
             if self._ahead is None and not calls:
-                self._loading.release()
+                self._loader.pause()
                 self._committer.pause()
-            if self._ahead is not None and (self._ahead.done.done() or self._lock.is_lost):
+            if self._ahead is not None and (self._ahead.done.done() or self._log.is_lost):
                 self._settle()
-            self._keep_lock()
+            self._log.make_sure()
             if calls:
                 self._decide(calls)
             elif self._ahead is None:
@@ -191,27 +181,20 @@ class Writer:
         """Load and decide the calls upon what was decided last, and have them committed next."""
         messages = [message for call in calls for message in call.messages]
         ahead = self._ahead.batch if self._ahead is not None else None
-        record = ahead.record if ahead is not None else None
         timer = StageTimer()
-        with self._loading.transaction() as connection:
-            # 5 load
-            ledger = load_ledger(
-                connection,
-                presentments=[each.presentment for each in messages if isinstance(each, SignedPresentment)],
-                instructions=[each.instruction for each in messages if not isinstance(each, SignedPresentment)],
-                known_cards=self._cards.known,
-                known_transactions=record.transactions if record is not None else {},
-                known_instructions=record.instructions if record is not None else {},
-            )
+        # 5 load
+        ledger = self._loader.load(messages, ahead.record if ahead is not None else None)
         timer.ended(Stage.LOAD)
         # 6 decide
-        state = ahead.state if ahead is not None else self._state
+        state = ahead.state if ahead is not None else self._log.state
         batch = decide_batch(state, ledger, messages, self._wall_clock(), self._signer)
         timer.ended(Stage.DECIDE)
-        self._settle()
-        self._cards.keep(ledger.cards)
         # 7 record, 8 commit, 9 receipt
-        self._ahead = self._committer.commit(batch, calls, timer)
+        statements = list(statements_of(batch.record)) if batch.record is not None else []
+        timer.ended(Stage.RECORD)
+        self._settle()
+        self._loader.keep(ledger.cards, batch.record)
+        self._ahead = self._committer.commit(batch, statements, calls, timer)
 
     def _settle(self) -> None:
         """Wait until the batch that was decided last is committed. Raises what it failed with."""
@@ -233,9 +216,9 @@ class Writer:
         The calls are tried once more if another writer's last commit was in their way; and each alone if something
         failed in a way it never may, so that one bad message does not hold up others.
         """
-        self._state_in_doubt = True
+        self._log.doubt()
         match error:
-            case FencedError() if self._lock.still_held():
+            case FencedError() if self._log.still_held():
                 # This is the writer: what grew the log was the last commit of one that ended or lost its lock.
                 self._try_again(calls)
             case ClearingError():
@@ -250,12 +233,12 @@ class Writer:
     def _try_again(self, calls: list[Call]) -> None:
         """Decide and commit these by themselves."""
         try:
-            self._keep_lock()
+            self._log.make_sure()
             self._decide(calls)
             self._settle()
         except Exception as error:  # a defect of ours, whatever it is, must not end the writer
             self._ahead = None
-            self._state_in_doubt = True
+            self._log.doubt()
             self._give_up(error, calls)
 
     def _give_up(self, error: Exception, calls: list[Call]) -> None:
@@ -281,38 +264,3 @@ class Writer:
             rejection = Rejection(ErrorReason.INTERNAL, "the writer failed; the gateway's log says more")
         for call in calls:
             call.turn_away(rejection)
-
-    def _take_over(self, state: LogState) -> None:
-        self._state = state
-
-    def _read_state(self) -> LogState:
-        with snapshot(self._engine) as connection:
-            state = read_log_state(connection)
-        if state.directory is not None and state.directory.constitution.log_verifier != self._signer.vkey:
-            raise WrongLogKeyError(
-                f"the alliance was founded with the log key {state.directory.constitution.log_verifier}, and this is "
-                f"{self._signer.vkey}; give the writer the key of the founding"
-            )
-        return state
-
-    def _keep_lock(self) -> None:
-        """If the lock was lost, another may have written: the state is in doubt."""
-        if self._lock.is_lost:
-            self._state_in_doubt = True
-        if self._state_in_doubt:
-            self._take_up_again()
-
-    def _take_up_again(self) -> None:
-        """After an error it is not known whether the last batch was committed: read it from the database."""
-        if not self._lock.still_held():
-            self._lock.release()
-            try:
-                self._lock = hold_writer_lock(self._engine, patience_seconds=0)
-            except WriterLockHeldError as error:
-                if error.holder is not None and error.holder.session != self._lock.session_id:
-                    raise
-                # Our own lost session, which the database ends when its lease is over; or nobody any more.
-                raise DatabaseUnavailableError(str(error)) from error
-        self._cards.clear()
-        self._state = self._read_state()
-        self._state_in_doubt = False

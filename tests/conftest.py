@@ -1,6 +1,7 @@
 """What the tests share: one real PostgreSQL for the whole run, an empty database for each test that asks."""
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -8,11 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from clearing.store import embedded
 
 # As the command does, before gRPC is first imported: its handlers for a fork may crash the commands of PostgreSQL.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every command that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pytest
 
 from clearing.keys import PrivateKey, SignatureCheck, leading_that_hold
 from clearing.signature_helpers import SignatureHelpers
+from tests.waiting import PATIENCE_SECONDS
 
 KEY = PrivateKey.generate()
 
@@ -80,7 +81,7 @@ def test_a_helper_that_is_killed_costs_no_answer_and_is_replaced(helpers: Signat
     assert before
     for process in before:
         process.kill()
-    psutil.wait_procs(before, timeout=10)
+    psutil.wait_procs(before, timeout=PATIENCE_SECONDS)
     for _ in before:
         assert helpers.leading_that_hold([*CHECKS, bad_check("end")]) == 50
     after = helper_processes()
@@ -100,4 +101,4 @@ def test_helpers_outlive_a_signal_to_the_group_and_end_with_the_block() -> None:
             os.kill(process.pid, signal.SIGINT)
         assert helpers.leading_that_hold(CHECKS) == 50
         assert [each.pid for each in helper_processes()] == [each.pid for each in started]
-    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert psutil.wait_procs(started, timeout=PATIENCE_SECONDS)[1] == []

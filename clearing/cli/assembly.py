@@ -11,6 +11,7 @@ from clearing.clock import WallClock, system_time
 from clearing.keys import leading_that_hold
 from clearing.log.note import Signer
 from clearing.metrics import NO_METRICS, Metrics
+from clearing.store.recorder import Recorder
 from clearing.store.writer_lock import WriterLock
 from clearing.v1.audit_pb2_grpc import add_AuditServicer_to_server
 from clearing.v1.merchant_gateway_pb2_grpc import add_MerchantGatewayServicer_to_server
@@ -44,16 +45,17 @@ class Gateway:
         access: Access | None = None,
         metrics: Metrics = NO_METRICS,
         lock: WriterLock | None = None,
+        recorder: Recorder | None = None,
         leading_that_hold: LeadingThatHold = leading_that_hold,
     ) -> None:
         """Take up the log in the database, which is migrated, and listen; ``start`` serves.
 
-        Without ``access`` it is for loopback only; ``lock`` is the writer's lock where it is held already, and
-        ``leading_that_hold`` says of many signatures how many hold, from the first on. Raises what ``Writer`` and
-        ``GatewayServer`` raise.
+        Without ``access`` it is for loopback only; ``lock`` is the writer's lock where it is held already,
+        ``recorder`` commits batches where that is not to be done from this process, and ``leading_that_hold`` says of
+        many signatures how many hold, from the first on. Raises what ``Writer`` and ``GatewayServer`` raise.
         """
         access = access if access is not None else Access()
-        self.writer = Writer(engine, log_signer, wall_clock, metrics, lock)
+        self.writer = Writer(engine, log_signer, wall_clock, metrics, lock, recorder)
         authenticator = Authenticator(
             self.writer,
             wall_clock,

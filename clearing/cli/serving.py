@@ -21,10 +21,14 @@ from clearing.errors import ClearingError
 from clearing.settings import Settings
 from clearing.signature_helpers import SignatureHelpers
 from clearing.store.migration import migrate
+from clearing.store.recorder_process import RecorderProcess
 from merchant_gateway.access import Access
 from merchant_gateway.metrics import metrics_served
 
 logger = structlog.get_logger()
+
+APPLICATION_NAME = "clearing gateway"
+"""What the database server's own views show for the gateway's connections."""
 
 CHECK_SECONDS = 0.25
 """How often it is looked whether the writer still writes."""
@@ -54,7 +58,7 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
     signer = home_of(settings).log_signer(settings.passphrase_bytes)
     with (
         metrics_served(settings.metrics_address) as metrics,
-        opened_database(settings, "clearing gateway", keep_running=True) as engine,
+        opened_database(settings, APPLICATION_NAME, keep_running=True) as engine,
     ):
         lock = Standby(engine, told_to_stop, as_json=as_json).writer_lock()
         if lock is not None:
@@ -62,7 +66,7 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
                 # Only now: the tables of an older version are still in use while its gateway writes.
                 migrate(engine)
                 access = _access(settings)  # read again: certificates are renewed while it stands by
-                with SignatureHelpers() as helpers:
+                with SignatureHelpers() as helpers, RecorderProcess(engine, APPLICATION_NAME) as recorder:
                     gateway = Gateway(
                         engine,
                         signer,
@@ -71,6 +75,7 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
                         access=access,
                         metrics=metrics,
                         lock=lock,
+                        recorder=recorder,
                         leading_that_hold=helpers.leading_that_hold,
                     )
                     _serve_until_told(gateway, access, told_to_stop, as_json=as_json)

@@ -49,6 +49,15 @@ class Prepared(NamedTuple):
     """With ``$1`` for the first parameter."""
 
 
+class Copy(NamedTuple):
+    """Rows to append to a table."""
+
+    statement: str
+    """A COPY from standard input."""
+    data: bytes
+    """The rows, in the statement's format."""
+
+
 _prepared: Final[WeakKeyDictionary[DriverConnection, set[str]]] = WeakKeyDictionary()
 """Which statements each session knows. A session is used by one thread at a time."""
 
@@ -81,27 +90,27 @@ def array_literal(items: Collection[str]) -> str:
     return '{"' + joined.replace(_SEPARATOR, '","') + '"}'
 
 
-def copy_rows(cursor: Cursor, table: str, columns: Sequence[str], rows: Sequence[str]) -> None:
-    """Append rows to a table, each written as its values with tabs between them; an empty value is NULL.
+def copy_of_rows(table: str, columns: Sequence[str], rows: Sequence[str]) -> Copy:
+    """What appends rows to a table, each written as its values with tabs between them; an empty value is NULL.
 
     Values hold printable ASCII only. A tab or a line feed in one would make the row's number of values wrong, which
     the server refuses.
     """
-    if not rows:
-        return
     # Of printable ASCII only the backslash has a meaning in this format; as NULL is not written \N, all are doubled.
     data = "\n".join(rows).replace("\\", "\\\\").encode("ascii")
-    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (NULL '')"
-    cursor.copy_expert(statement, io.BytesIO(data), CHUNK_BYTES)
+    return Copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN (NULL '')", data)
 
 
-def copy_entries(cursor: Cursor, rows: Iterable[tuple[int, int, bytes]]) -> None:
-    """Append (index, accepted_at, entry) to the table of entries."""
+def copy_of_entries(rows: Iterable[tuple[int, int, bytes]]) -> Copy:
+    """What appends (index, accepted_at, entry) to the table of entries."""
     parts = [_COPY_HEADER]
     for index, accepted_at, entry in rows:
         parts.append(_ENTRY_PREFIX.pack(3, 8, index, 8, accepted_at, len(entry)))
         parts.append(entry)
     parts.append(_COPY_TRAILER)
-    cursor.copy_expert(
-        "COPY entries (index, accepted_at, entry) FROM STDIN (FORMAT binary)", io.BytesIO(b"".join(parts)), CHUNK_BYTES
-    )
+    return Copy("COPY entries (index, accepted_at, entry) FROM STDIN (FORMAT binary)", b"".join(parts))
+
+
+def copy_in(cursor: Cursor, copy: Copy) -> None:
+    """Append the rows."""
+    cursor.copy_expert(copy.statement, io.BytesIO(copy.data), CHUNK_BYTES)

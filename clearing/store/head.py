@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy import Connection, select
 
 from clearing.errors import ClearingError
 from clearing.model import Instant
-from clearing.store.bulk import Prepared, execute_prepared
+from clearing.store.bulk import Prepared
+from clearing.store.statements import Execution
 from clearing.store.tables import log_head
 
-if TYPE_CHECKING:
-    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
-
-
+_FIRST_HEAD: Final = Prepared(
+    "first_head",
+    "bigint, bytea, bigint, text",
+    "INSERT INTO log_head (size, root, accepted_at, checkpoint) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+)
 _SWAP_HEAD: Final = Prepared(
     "swap_head",
     "bigint, bytea, bigint, text, bigint, bytea",
@@ -49,25 +51,19 @@ def read_head(connection: Connection) -> Head | None:
     return None if row is None else Head(row.size, bytes(row.root), Instant(row.accepted_at), row.checkpoint)
 
 
-def swap_head(cursor: Cursor, old: Head | None, new: Head) -> None:
-    """Put ``new`` in the place of ``old``, or make it the first head where ``old`` is None.
+def swap_of_heads(old: Head | None, new: Head) -> Execution:
+    """What puts ``new`` in the place of ``old``, or makes it the first head where ``old`` is None.
 
-    A second writer waits here until the first has committed or rolled back.
-
-    Raises FencedError if ``old`` is not the head any more; the caller rolls back.
+    A second writer waits there until the first has committed or rolled back. It is a FencedError if ``old`` is not the
+    head any more.
     """
+    fenced = FencedError(
+        f"Another writer has grown the log beyond {old.size if old else 0} entries. This process records nothing "
+        "any more: stop it, or let it start again as a standby."
+    )
     values = (new.size, new.root, new.accepted_at, new.checkpoint)
     if old is None:
-        cursor.execute(
-            "INSERT INTO log_head (size, root, accepted_at, checkpoint) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            values,
-        )
-    else:
-        assert new.size > old.size, "the log only grows"
-        assert new.accepted_at >= old.accepted_at, "time never goes back"
-        execute_prepared(cursor, _SWAP_HEAD, *values, old.size, old.root)
-    if cursor.rowcount != 1:
-        raise FencedError(
-            f"Another writer has grown the log beyond {old.size if old else 0} entries. This process records nothing "
-            "any more: stop it, or let it start again as a standby."
-        )
+        return Execution(_FIRST_HEAD, values, 1, fenced)
+    assert new.size > old.size, "the log only grows"
+    assert new.accepted_at >= old.accepted_at, "time never goes back"
+    return Execution(_SWAP_HEAD, (*values, old.size, old.root), 1, fenced)

@@ -6,6 +6,7 @@ Where a function makes several queries, the caller's transaction is a ``snapshot
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, collate, exists, func, select, tuple_
@@ -20,6 +21,7 @@ from clearing.store.tables import cards, entries, lots, postings, transactions
 
 CARDS_READ_MAX: Final = 100_000
 """A page of past lots reads so many cards at the most, which takes about a second."""
+REFERENCES_PER_CHUNK: Final = 2_000
 
 
 class TransactionPlace(NamedTuple):
@@ -65,6 +67,14 @@ def read_transaction(connection: Connection, merchant: MerchantId, reference: Re
     """What was decided under a merchant's reference; None if nothing was."""
     with driver_cursor(connection) as cursor:
         return load_transactions(cursor, [(merchant, reference)]).get((merchant, reference))
+
+
+def stream_references(connection: Connection) -> Iterator[list[tuple[MerchantId, Reference]]]:
+    """The references under which anything was decided, with their merchants, in chunks and no order."""
+    query = select(transactions.c.merchant, transactions.c.reference)
+    rows = connection.execute(query, execution_options={"stream_results": True, "max_row_buffer": REFERENCES_PER_CHUNK})
+    for chunk in rows.partitions(REFERENCES_PER_CHUNK):
+        yield [(merchant, reference) for merchant, reference in chunk]
 
 
 def list_transactions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -74,12 +74,13 @@ def load_ledger(
     known_cards: Mapping[CardToken, Card] = _NO_CARDS,
     known_transactions: Mapping[TransactionKey, RecordedTransaction] = _NO_TRANSACTIONS,
     known_instructions: Mapping[Reference, RecordedInstruction] = _NO_INSTRUCTIONS,
+    may_be_used: Callable[[Collection[TransactionKey]], Collection[TransactionKey]] = lambda keys: keys,
 ) -> Ledger:
     """The ledger as far as these messages can touch it: their cards, and what was decided under their references.
 
     What is ``known`` is newer than the database or the same: it is taken over as it is, and not asked for. A writer
     may pass what its last batches left, committed or not, because if they are not committed after all, or it is fenced,
-    it cannot record what it decided on them.
+    it cannot record what it decided on them. ``may_be_used`` names those of the references that have to be asked for.
     """
     references: set[TransactionKey] = set()
     cards: set[CardToken] = set()
@@ -102,7 +103,7 @@ def load_ledger(
         _at_hand(instruction_references, known_instructions),
     )
     with driver_cursor(connection) as cursor:
-        ledger.transactions.update(load_transactions(cursor, references - ledger.transactions.keys()))
+        ledger.transactions.update(load_transactions(cursor, may_be_used(references - ledger.transactions.keys())))
         ledger.instructions.update(_load_instructions(cursor, instruction_references - ledger.instructions.keys()))
         ledger.cards.update(load_cards(cursor, cards - ledger.cards.keys()))
     return ledger

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-import psycopg2
-from psycopg2.extras import execute_values
 from sqlalchemy import Connection
 
 from clearing.log.tiles import TILE_WIDTH, Tile
@@ -17,12 +15,10 @@ from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, 
 from clearing.rules.card import Card
 from clearing.rules.ledger import KindCode, RecordedInstruction, RecordedTransaction
 from clearing.rules.movements import Posting
-from clearing.store.bulk import Prepared, array_literal, copy_entries, copy_rows, driver_cursor, execute_prepared
-from clearing.store.head import Head, swap_head
-from clearing.store.record_cards import expect_rows, record_cards
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
+from clearing.store.bulk import Prepared, array_literal, copy_of_entries, copy_of_rows, driver_cursor
+from clearing.store.head import Head, swap_of_heads
+from clearing.store.record_cards import changes_of_cards, not_as_loaded
+from clearing.store.statements import Execution, Statement, execute
 
 
 class LogEntry(NamedTuple):
@@ -71,25 +67,44 @@ class BatchRecord:
 def record_batch(connection: Connection, record: BatchRecord) -> None:
     """Write the batch. The caller commits or, on any error, rolls back.
 
-    The head is swapped first: a fenced writer learns it before it has written anything, and a second writer that comes
-    meanwhile waits for this batch only.
-
     Raises:
         FencedError: the head in the database is not ``old_head``.
         StoredStateError: the tables do not hold what was loaded from them.
     """
     assert connection.in_transaction(), "a batch is recorded whole or not at all"
-    old_size = 0 if record.old_head is None else record.old_head.size
     with driver_cursor(connection) as cursor:
-        swap_head(cursor, record.old_head, record.new_head)
-        copy_entries(cursor, record.entries)
-        opened = _record_transactions(cursor, record.transactions.values(), old_size)
-        _record_postings(cursor, record.postings, record.unit)
-        record_cards(cursor, record.unit, opened, record.postings, record.cards_after)
-        _record_tiles(cursor, record.tiles)
-        _record_instructions(cursor, record.instruction_indexes, record.instructions)
-        starts = [f"{window}\t{first_index}" for window, first_index in record.window_starts.items()]
-        copy_rows(cursor, "window_starts", ('"window"', "first_index"), starts)
+        execute(cursor, statements_of(record))
+
+
+def statements_of(record: BatchRecord) -> Iterator[Statement]:
+    """What writes the batch, in order.
+
+    The head is swapped first: a fenced writer learns it before it has written anything, and a second writer that comes
+    meanwhile waits for this batch only.
+    """
+    old_size = 0 if record.old_head is None else record.old_head.size
+    yield swap_of_heads(record.old_head, record.new_head)
+    yield copy_of_entries(record.entries)
+    new = [each for each in record.transactions.values() if each.entry_index >= old_size]
+    if new:
+        yield copy_of_rows("transactions", _TRANSACTION_COLUMNS, list(map(_transaction_row, new)))
+    if len(new) < len(record.transactions):
+        yield _mark_refunded([each for each in record.transactions.values() if each.entry_index < old_size])
+    if record.postings:
+        yield copy_of_rows("postings", _POSTING_COLUMNS, _posting_rows(record.postings, record.unit))
+    open_card, accepted = KindCode.OPEN_CARD, Outcome.ACCEPTED
+    opened = {each.card: each.entry_index for each in new if each.kind is open_card and each.result.outcome is accepted}
+    yield from changes_of_cards(record.unit, opened, record.postings, record.cards_after)
+    # The last tile of the leaves would be written anew with every batch, and follows from the entries: `read_tile`.
+    tiles = [tile for tile in record.tiles if tile.level or tile.width == TILE_WIDTH]
+    if tiles:
+        yield _replace_tiles(tiles)
+    if record.instruction_indexes:
+        rows = _instruction_rows(record.instruction_indexes, record.instructions)
+        yield copy_of_rows("instructions", ("entry_index", "content_digest", "reference"), rows)
+    if record.window_starts:
+        rows = [f"{window}\t{first_index}" for window, first_index in record.window_starts.items()]
+        yield copy_of_rows("window_starts", ('"window"', "first_index"), rows)
 
 
 _iso_date = lru_cache(maxsize=4_096)(datetime.date.isoformat)
@@ -101,37 +116,15 @@ _TRANSACTION_COLUMNS = (
 )  # fmt: skip
 
 
-def _record_transactions(
-    cursor: Cursor, transactions: Iterable[RecordedTransaction], old_size: int
-) -> dict[CardToken, EntryIndex]:
-    """Write those decided in this batch, and mark what it took back of earlier ones. Returns the cards opened."""
-    rows = []
-    opened: dict[CardToken, EntryIndex] = {}
-    changed: list[RecordedTransaction] = []
-    open_card, accepted = KindCode.OPEN_CARD, Outcome.ACCEPTED
-    for transaction in transactions:
-        entry_index, card, kind, result = (
-            transaction.entry_index,
-            transaction.card,
-            transaction.kind,
-            transaction.result,
-        )
-        if entry_index < old_size:
-            changed.append(transaction)
-            continue
-        outcome = result.outcome
-        # int() of an enum's member: formatting the member itself takes five times as long.
-        rows.append(
-            f"{entry_index}\t{transaction.position}\t{transaction.merchant}\t{transaction.reference}"
-            f"\t{transaction.content_digest.hex()}\t{card}\t{transaction.store}\t{_iso_date(transaction.decided_on)}"
-            f"\t{int(kind)}\t{int(outcome)}\t{result.points}\t{result.points_available}"
-            f"\t{result.points_owed}\t{transaction.points_refunded}"
-        )
-        if kind is open_card and outcome is accepted:
-            opened[card] = entry_index
-    copy_rows(cursor, "transactions", _TRANSACTION_COLUMNS, rows)
-    _mark_refunded(cursor, changed)
-    return opened
+def _transaction_row(transaction: RecordedTransaction) -> str:
+    result = transaction.result
+    # int() of an enum's member: formatting the member itself takes five times as long.
+    return (
+        f"{transaction.entry_index}\t{transaction.position}\t{transaction.merchant}\t{transaction.reference}"
+        f"\t{transaction.content_digest.hex()}\t{transaction.card}\t{transaction.store}"
+        f"\t{_iso_date(transaction.decided_on)}\t{int(transaction.kind)}\t{int(result.outcome)}\t{result.points}"
+        f"\t{result.points_available}\t{result.points_owed}\t{transaction.points_refunded}"
+    )
 
 
 _MARK_REFUNDED = Prepared(
@@ -143,16 +136,13 @@ _MARK_REFUNDED = Prepared(
 )
 
 
-def _mark_refunded(cursor: Cursor, changed: Sequence[RecordedTransaction]) -> None:
-    if changed:
-        execute_prepared(
-            cursor,
-            _MARK_REFUNDED,
-            array_literal([transaction.merchant for transaction in changed]),
-            array_literal([transaction.reference for transaction in changed]),
-            array_literal([str(transaction.points_refunded) for transaction in changed]),
-        )
-        expect_rows(cursor, len(changed), "refunded transactions")
+def _mark_refunded(changed: Sequence[RecordedTransaction]) -> Execution:
+    parameters = (
+        array_literal([transaction.merchant for transaction in changed]),
+        array_literal([transaction.reference for transaction in changed]),
+        array_literal([str(transaction.points_refunded) for transaction in changed]),
+    )
+    return Execution(_MARK_REFUNDED, parameters, len(changed), not_as_loaded(len(changed), "refunded transactions"))
 
 
 _POSTING_COLUMNS = (
@@ -161,7 +151,7 @@ _POSTING_COLUMNS = (
 )  # fmt: skip
 
 
-def _record_postings(cursor: Cursor, postings: Sequence[EntryPosting], unit: str) -> None:
+def _posting_rows(postings: Sequence[EntryPosting], unit: str) -> list[str]:
     rows = []
     line, previous_index, previous_position = 0, -1, -1
     for entry_index, position, (card, movement, issuer, redeemer, expires_on, priced_on, points) in postings:
@@ -171,28 +161,33 @@ def _record_postings(cursor: Cursor, postings: Sequence[EntryPosting], unit: str
             f"{card}\t{entry_index}\t{position}\t{line}\t{int(movement)}\t{unit}\t{issuer}\t{redeemer or ''}"
             f"\t{_iso_date(expires_on) if expires_on else ''}\t{_iso_date(priced_on)}\t{points}"
         )
-    copy_rows(cursor, "postings", _POSTING_COLUMNS, rows)
+    return rows
 
 
-def _record_tiles(cursor: Cursor, tiles: Sequence[Tile]) -> None:
-    # The last tile of the leaves would be written anew with every batch, and follows from the entries: `read_tile`.
-    lasting = [tile for tile in tiles if tile.level or tile.width == TILE_WIDTH]
-    if lasting:
-        execute_values(
-            cursor,
-            "INSERT INTO tiles (level, number, hashes) VALUES %s"
-            " ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
-            [(level, number, psycopg2.Binary(hashes)) for level, number, hashes in lasting],
-        )
+_REPLACE_TILES = Prepared(
+    "replace_tiles",
+    "smallint[], bigint[], bytea[]",
+    "INSERT INTO tiles (level, number, hashes) SELECT * FROM unnest($1, $2, $3)"
+    " ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
+)
 
 
-def _record_instructions(
-    cursor: Cursor, indexes: Sequence[EntryIndex], instructions: Mapping[Reference, RecordedInstruction]
-) -> None:
-    new = {recorded.entry_index: reference for reference, recorded in instructions.items()}
+def _replace_tiles(tiles: Sequence[Tile]) -> Execution:
+    columns = (
+        array_literal([str(tile.level) for tile in tiles]),
+        array_literal([str(tile.number) for tile in tiles]),
+        array_literal([f"\\x{tile.hashes.hex()}" for tile in tiles]),
+    )
+    return Execution(_REPLACE_TILES, columns, len(tiles), not_as_loaded(len(tiles), "tiles"))
+
+
+def _instruction_rows(
+    indexes: Sequence[EntryIndex], instructions: Mapping[Reference, RecordedInstruction]
+) -> list[str]:
+    new = {recorded.entry_index for recorded in instructions.values()}
     rows = [f"{index}\t\t" for index in indexes if index not in new]
     rows += [
         f"{recorded.entry_index}\t{recorded.content_digest.hex()}\t{reference}"
         for reference, recorded in instructions.items()
     ]
-    copy_rows(cursor, "instructions", ("entry_index", "content_digest", "reference"), rows)
+    return rows

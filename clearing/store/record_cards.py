@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from clearing.model import CardToken, EntryIndex, MerchantId, Points
 from clearing.rules.card import Card, LotKey
 from clearing.rules.movements import Movement
-from clearing.store.bulk import Prepared, array_literal, copy_rows, execute_prepared
+from clearing.store.bulk import Prepared, array_literal, copy_of_rows
 from clearing.store.database_errors import StoredStateError
 from clearing.store.load import lot_name
+from clearing.store.statements import Execution, Statement
 
 if TYPE_CHECKING:
-    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
-
     from clearing.store.record import EntryPosting
 
 _CHANGE_LOTS: Final = Prepared(
@@ -36,16 +35,15 @@ _LAST_OF_LOTS: Final = Movement.BURN_REFUNDED
 """Movements up to this one put points into lots or take them out; others book expiry or debts."""
 
 
-def record_cards(
-    cursor: Cursor,
+def changes_of_cards(
     unit: str,
     opened: Mapping[CardToken, EntryIndex],
     postings: Sequence[EntryPosting],
     after: Mapping[CardToken, Card],
-) -> None:
-    """Make the table of cards hold ``after``. What postings do not touch has not changed.
+) -> Iterator[Statement]:
+    """What makes the table of cards hold ``after``. What postings do not touch has not changed.
 
-    ``opened`` are the new cards, each with the entry that opened it. Raises StoredStateError if a card that should be
+    ``opened`` are the new cards, each with the entry that opened it. It is a StoredStateError if a card that should be
     there is not.
     """
     changes: dict[CardToken, str] = {}
@@ -64,28 +62,20 @@ def record_cards(
         else:
             changes[card] = f"{name}:{lot[0]}"
 
-    new = [f"{card}\t{unit}\t{index}\t" + "\t".join(_balances(after[card])) for card, index in opened.items()]
-    copy_rows(cursor, "cards", ("card", "unit", "opened_at_index", "lots", "lots_expired", "debts"), new)
+    if opened:
+        new = [f"{card}\t{unit}\t{index}\t" + "\t".join(_balances(after[card])) for card, index in opened.items()]
+        yield copy_of_rows("cards", ("card", "unit", "opened_at_index", "lots", "lots_expired", "debts"), new)
     for card in changes.keys() & (replaced | opened.keys()):
         del changes[card]
-    _change_lots(cursor, changes)
-    _replace_balances(cursor, [after[card] for card in replaced - opened.keys()])
-
-
-def _change_lots(cursor: Cursor, changes: Mapping[CardToken, str]) -> None:
-    """Set points of lots, given for each card as members of a JSON object; the last of equal names counts."""
     if changes:
+        # Members of a JSON object; the last of equal names counts.
         lots = [f"{{{members}}}" for members in changes.values()]
-        execute_prepared(cursor, _CHANGE_LOTS, array_literal(changes), array_literal(lots))
-        expect_rows(cursor, len(changes), "cards")
-
-
-def _replace_balances(cursor: Cursor, cards: Sequence[Card]) -> None:
-    if cards:
-        columns = zip(*map(_balances, cards), strict=True)
+        changed = (array_literal(changes), array_literal(lots))
+        yield Execution(_CHANGE_LOTS, changed, len(changes), not_as_loaded(len(changes), "cards"))
+    if cards := [after[card] for card in replaced - opened.keys()]:
         tokens = array_literal([card.token for card in cards])
-        execute_prepared(cursor, _REPLACE_BALANCES, tokens, *map(array_literal, columns))
-        expect_rows(cursor, len(cards), "cards")
+        balances = map(array_literal, zip(*map(_balances, cards), strict=True))
+        yield Execution(_REPLACE_BALANCES, (tokens, *balances), len(cards), not_as_loaded(len(cards), "cards"))
 
 
 def _balances(card: Card) -> tuple[str, str, str]:
@@ -108,10 +98,9 @@ def _lot(issuer: MerchantId, expires_on: datetime.date) -> tuple[LotKey, str]:
     return LotKey(issuer, expires_on), json.dumps(lot_name(issuer, expires_on))
 
 
-def expect_rows(cursor: Cursor, expected: int, what: str) -> None:
-    """Raise StoredStateError unless the last statement touched so many rows."""
-    if cursor.rowcount != expected:
-        raise StoredStateError(
-            f"{expected} {what} were to be changed, and the database has {cursor.rowcount} of them. The tables have "
-            "been changed by other means than this program: rebuild them from the log."
-        )
+def not_as_loaded(expected: int, what: str) -> StoredStateError:
+    """The error of a statement that touches another number of rows than it must."""
+    return StoredStateError(
+        f"{expected} {what} were to be changed, and the database has another number of them. The tables have been "
+        "changed by other means than this program: rebuild them from the log."
+    )

@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SECONDS_MAX = 60
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,7 +39,7 @@ class Installation:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=SECONDS_MAX,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert "Traceback" not in done.stderr + done.stdout
@@ -92,10 +92,9 @@ def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> int:
     """Ask the process to end, and wait until it has; its exit code."""
     if process.poll() is None:
         process.send_signal(number)
-    deadline = time.monotonic() + SECONDS_MAX
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if process.poll() is None:
+    try:
+        process.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
         process.kill()
     for stream in (process.stdout, process.stderr):
         if stream is not None and not stream.closed:

@@ -14,7 +14,8 @@ import sqlalchemy
 
 from clearing.store.embedded import EmbeddedPostgres
 from tests.cli.conftest import ORIGIN
-from tests.cli.installation import SECONDS_MAX, Installation, stop
+from tests.cli.installation import Installation, stop
+from tests.waiting import PATIENCE_SECONDS
 
 HEADER = "basket_id,household_id,store_id,purchased_at,amount,coupon_discount\n"
 
@@ -155,7 +156,7 @@ def test_a_gateway_whose_writer_stops_ends_by_itself_and_says_why(founded: Insta
         with sqlalchemy.create_engine(database_url).begin() as connection:
             connection.execute(sqlalchemy.text("UPDATE log_head SET size = size + 1"))
         assert "has stopped writing" in founded.refused("merchant", "admit", "bakery", "--name", "Bakery Ltd")
-        _, errors = gateway.communicate(timeout=SECONDS_MAX)
+        _, errors = gateway.communicate(timeout=PATIENCE_SECONDS)
 
     assert gateway.returncode == 1
     assert "Error: the gateway has ended because its writer stopped" in errors
@@ -243,7 +244,7 @@ def test_a_reader_that_goes_away_is_no_failure(served: Installation) -> None:
         env=served.environment(),
         capture_output=True,
         text=True,
-        timeout=SECONDS_MAX,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

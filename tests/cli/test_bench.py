@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +22,7 @@ from clearing.cli.bench.run import BenchFailedError, require_right
 from clearing.cli.bench.verification import Verification
 from clearing.model import Outcome
 from tests.cli.installation import ROOT
-
-SECONDS_MAX = 240
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 NUMBER = (int, float)
 SPEED = {"transactions_per_second": int, "p50_ms": NUMBER, "p99_ms": NUMBER}
@@ -76,7 +74,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 def test_bench_reports_every_key_and_leaves_nothing_behind(folder: Path) -> None:
     bench = started(folder, "--seconds", "0.2", "--cards", "300", "--grown", "--grown-transactions", "1000", "--json")
-    output, messages = bench.communicate(timeout=SECONDS_MAX)
+    output, messages = bench.communicate(timeout=2 * PATIENCE_SECONDS)
     assert bench.returncode == 0, messages
     report = json.loads(output)
     for name, parts in KEYS.items():
@@ -97,13 +95,14 @@ def test_bench_reports_every_key_and_leaves_nothing_behind(folder: Path) -> None
 
 def test_bench_interrupted_cleans_up(folder: Path) -> None:
     bench = started(folder)
-    deadline = time.monotonic() + 60
-    while not any("gateway" in (process.info["cmdline"] or ()) for process in processes_of(folder)):
-        assert time.monotonic() < deadline, "the gateway has not been started"
+
+    def is_served() -> bool:
         assert bench.poll() is None
-        time.sleep(0.1)
+        return any("gateway" in (process.info["cmdline"] or ()) for process in processes_of(folder))
+
+    wait_until(is_served)
     os.killpg(bench.pid, signal.SIGINT)
-    _, messages = bench.communicate(timeout=SECONDS_MAX)
+    _, messages = bench.communicate(timeout=2 * PATIENCE_SECONDS)
     assert bench.returncode == 130, messages
     assert "Traceback" not in messages
     assert list(folder.iterdir()) == []

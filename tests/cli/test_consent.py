@@ -15,9 +15,10 @@ import pytest
 
 from clearing.cli import home as home_folder
 from clearing.key_files import write_private_key
-from tests.cli.installation import SECONDS_MAX, Installation
+from tests.cli.installation import Installation
 from tests.integration.alliance import Alliance, founded
 from tests.integration.test_audit import settle
+from tests.waiting import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def answered(installation: Installation, answer: str, *arguments: object) -> sub
             stdin=its,
             capture_output=True,
             text=True,
-            timeout=SECONDS_MAX,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
     finally:

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from tests.cli.conftest import ORIGIN
-from tests.cli.installation import SECONDS_MAX, Installation
+from tests.cli.installation import Installation
+from tests.waiting import PATIENCE_SECONDS
 
 SAID = "Interrupted; what was done stays done, and the same command may be run again.\n"
 
@@ -19,7 +20,7 @@ def test_a_command_that_is_interrupted_says_so(home: Path, database_url: str) ->
     installation = Installation(home, settings={"CLEARING_DATABASE_URL": database_url})
     installation.done("init", ORIGIN)
     with socket.create_server(("127.0.0.1", 0)) as silent_gateway:
-        silent_gateway.settimeout(SECONDS_MAX)
+        silent_gateway.settimeout(PATIENCE_SECONDS)
         installation.address = f"127.0.0.1:{silent_gateway.getsockname()[1]}"
         with subprocess.Popen(
             [sys.executable, "-m", "clearing.cli", "merchant", "list"],
@@ -31,7 +32,7 @@ def test_a_command_that_is_interrupted_says_so(home: Path, database_url: str) ->
             connection, _ = silent_gateway.accept()
             with connection:
                 command.send_signal(signal.SIGINT)
-                output, messages = command.communicate(timeout=SECONDS_MAX)
+                output, messages = command.communicate(timeout=PATIENCE_SECONDS)
 
     assert (command.returncode, output, messages) == (130, "", SAID)
 
@@ -49,7 +50,7 @@ def test_an_interruption_while_the_program_is_being_loaded_is_told_the_same_way(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=SECONDS_MAX,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from clearing.v1.envelope_pb2 import Envelope
-from tests.cli.installation import SECONDS_MAX, Installation
+from tests.cli.installation import Installation
 from tests.integration.alliance import Alliance, founded
 from tests.integration.command import settings_of
 from tests.integration.observation import refusal
-from tests.integration.test_writer import earn, submission, wait_until
+from tests.integration.test_writer import earn, submission
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 FULL = Path("/dev/full")
 """A device that takes nothing, as a full disk; Linux has it."""
@@ -32,7 +33,7 @@ def test_a_result_that_finds_no_room_is_said_in_one_line(tmp_path: Path, argumen
             stdout=output,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=SECONDS_MAX,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
     assert done.stderr == (
@@ -55,14 +56,14 @@ def test_a_gateway_whose_log_finds_no_room_works_on(database_url: str, tmp_path:
             stderr=log,
         )
         try:
-            wait_until(lambda: said.read_text().endswith("Ctrl-C stops.\n"), SECONDS_MAX)
+            wait_until(lambda: said.read_text().endswith("Ctrl-C stops.\n"))
             alliance.call(said.read_text().split(" at ")[1].split(",")[0])
             card = alliance.open_card("bakery")
             # Batches and refusals are logged at this level.
             assert refusal(submission(alliance, earn(alliance, card), forged(alliance, card))).reason == "BAD_SIGNATURE"
             assert alliance.earn("bakery", card, 5).points_available == 5
             process.terminate()
-            assert process.wait(SECONDS_MAX) == 0
+            assert process.wait(PATIENCE_SECONDS) == 0
         finally:
             process.kill()
             process.wait()

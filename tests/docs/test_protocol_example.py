@@ -24,6 +24,7 @@ from merchant_gateway.transaction_receipt import check_submitted
 from settlement.audit import verify_export
 from tests.docs import by_hand_example, by_hand_log, by_library_example
 from tests.docs.by_hand_log import RefusedError, check_consistency, check_inclusion, open_checkpoint
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE: dict[str, Any] = json.loads((ROOT / "docs/protocol-example.json").read_text())
@@ -55,7 +56,11 @@ def test_the_values_made_by_hand_need_nothing_of_ours_and_no_protobuf_library() 
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     run = subprocess.run(
-        [sys.executable, "-I", "-c", program, str(ROOT)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-I", "-c", program, str(ROOT)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
     )
     loaded = set(run.stdout.split())
     assert "cryptography" in loaded

@@ -14,8 +14,7 @@ from clearing.store.migration import migrate
 from tests.docs.by_hand_example import ENTRIES, ORIGIN, at, example, receipt
 from tests.docs.by_hand_wire import data, number, present_bytes
 from tests.docs.by_library_example import LOG_SIGNER
-
-TIMEOUT_SECONDS = 30
+from tests.waiting import PATIENCE_SECONDS
 
 
 class SettableClock:
@@ -40,7 +39,7 @@ class Caller:
         metadata = () if token is None else (("authorization", f"Bearer {token}"),)
         answer = self._channel.unary_unary(
             f"/clearing.v1.{method}", request_serializer=bytes, response_deserializer=bytes
-        )(request, timeout=TIMEOUT_SECONDS, metadata=metadata)
+        )(request, timeout=PATIENCE_SECONDS, metadata=metadata)
         assert isinstance(answer, bytes)
         return answer
 

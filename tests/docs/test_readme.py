@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BY_ROLE = README[README.index("## By role") : README.index("## Further")]
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", BY_ROLE, re.DOTALL)
 SERVE = "clearing gateway &\n"
 DEFAULT_ADDRESS = "127.0.0.1:7070"
-GATEWAY_SECONDS = 60
 
 
 class Newcomer:
@@ -54,7 +55,13 @@ class Newcomer:
         else:
             command = ["bash", "-euc", block]
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=5 * PATIENCE_SECONDS,  # there are many commands in a block
+            check=False,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
@@ -74,7 +81,7 @@ class Newcomer:
         if self.gateway is None:
             return None
         self.gateway.send_signal(signal.SIGTERM)
-        code = self.gateway.wait(GATEWAY_SECONDS)
+        code = self.gateway.wait(PATIENCE_SECONDS)
         assert self.gateway.stdout is not None
         self.gateway.stdout.close()
         return code

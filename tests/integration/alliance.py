@@ -47,10 +47,11 @@ from clearing.v1.settlement_pb2_grpc import SettlementStub
 from merchant_gateway.access import Access
 from merchant_gateway.gateway_channel import GatewayChannel
 from merchant_gateway.log_export import LogExporter
+from tests.waiting import PATIENCE_SECONDS
 
 ORIGIN = "clearing.example/test"
 TIME_ZONE = "Europe/Berlin"
-CALL_TIMEOUT_SECONDS = 30
+CALL_TIMEOUT_SECONDS = PATIENCE_SECONDS
 
 
 def local_instant(text: str) -> Instant:

@@ -19,9 +19,9 @@ from clearing.cli.home import Home
 from clearing.key_files import write_private_key
 from clearing.keys import PrivateKey
 from tests.integration.alliance import Alliance
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
-SECONDS_MAX = 40
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Served:
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """The first line of this event, once there is one."""
-        deadline = time.monotonic() + SECONDS_MAX
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.lines(event):
             assert self.process.poll() is None, self.text()
             assert time.monotonic() < deadline, self.text()
@@ -50,7 +50,7 @@ class Served:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end; its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(SECONDS_MAX)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 def logged(log: Path, event: str = "") -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ PAUSE_SECONDS_MAX = 0.25
 """Before the next blow, at random."""
 UNPREPARED = 0.2
 """The share of blows that are followed by the next before anybody has recovered."""
+ATTEMPT_SECONDS = 5
 ASKED_AGAIN = 60
 """Envelopes of all that were answered, sent again after each recovery."""
 
@@ -71,7 +72,7 @@ def _endure(
 ) -> None:
     alliance = a_house.alliance
     entries_before = alliance.log_size()
-    with at_work(alliance, choices.randrange(1 << 32)) as tills:
+    with at_work(alliance, choices.randrange(1 << 32), ATTEMPT_SECONDS) as tills:
         witness = Witness(alliance)
         tills.wait_for_every_till()
         for number, blow in enumerate(blows, 1):

@@ -26,14 +26,15 @@ from clearing.v1.merchant_gateway_pb2 import SubmitRequest, SubmitResponse
 from clearing.v1.presentment_pb2 import Earn
 from tests.integration.alliance import Alliance
 from tests.integration.observation import Refusal, refusal_of
+from tests.waiting import PATIENCE_SECONDS
 
 SUBMIT = "/clearing.v1.MerchantGateway/Submit"
 CALLS_PER_CHANNEL = 80
 """A connection carries at most 100 calls of gRPC's server at a time; the rest would wait at the client."""
-CALL_SECONDS = 60
+CALL_SECONDS = 2 * PATIENCE_SECONDS
 FIRST_BACKOFF_SECONDS = 0.1
 BACKOFF_SECONDS_MAX = 5.0
-GIVE_UP_SECONDS = 120
+GIVE_UP_SECONDS = 3 * PATIENCE_SECONDS
 
 
 @dataclass(slots=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 import clearing.cli
 from tests.integration.command import logged
@@ -49,6 +52,13 @@ class ForkedGateway:
         """SIGKILL, wherever it is. A second time does nothing."""
         self._process.kill()
         self._process.join()
+
+    def kill_helpers(self) -> None:
+        """SIGKILL for the processes that it has started, those that commit and those that check signatures."""
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may be gone
+            for helper in psutil.Process(self._process.pid).children():
+                if any("spawn_main" in part for part in helper.cmdline()):
+                    helper.kill()
 
 
 def _serve(log: Path, settings: dict[str, str]) -> None:

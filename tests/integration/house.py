@@ -7,7 +7,6 @@ import ctypes
 import random
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -21,8 +20,8 @@ from clearing.store import embedded
 from tests.integration.alliance import Alliance, founded
 from tests.integration.command import settings_of
 from tests.integration.forked_gateway import ForkedGateway
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
-RECOVERY_SECONDS_MAX = 60
 PR_SET_CHILD_SUBREAPER = 36
 """Of Linux's prctl(2)."""
 
@@ -31,6 +30,7 @@ class Blow(Enum):
     """What is killed with SIGKILL."""
 
     GATEWAY = "the gateway"
+    HELPERS = "the gateway's helper processes"
     POSTGRES = "PostgreSQL, every process"
     POSTMASTER = "PostgreSQL's first process"
     BACKEND = "another process of PostgreSQL"
@@ -61,12 +61,14 @@ class House:
 
     def strike(self, blow: Blow, choices: random.Random, take_aim: Callable[[], None]) -> None:
         """Kill, as soon as ``take_aim`` returns."""
-        if blow is Blow.GATEWAY:
+        if blow in (Blow.GATEWAY, Blow.HELPERS):
             take_aim()
         else:
             self._kill_server(blow, choices, take_aim)
         if blow in (Blow.GATEWAY, Blow.MACHINE):
             self._kill_gateway()
+        if blow is Blow.HELPERS and self._gateway is not None:
+            self._gateway.kill_helpers()
 
     def _kill_gateway(self) -> None:
         if self._gateway is not None:
@@ -90,7 +92,7 @@ class House:
             for process in killed:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(killed, timeout=RECOVERY_SECONDS_MAX)
+            psutil.wait_procs(killed, timeout=PATIENCE_SECONDS)
             # Whatever is killed, PostgreSQL ends every session.
             wait_until(lambda: not _answers(observer))
 
@@ -186,15 +188,7 @@ def _orphans_adopted() -> Iterator[None]:
         library.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
         for child in psutil.Process().children():
             if child.name() == "postgres":
-                child.wait(RECOVERY_SECONDS_MAX)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return once it is so."""
-    deadline = time.monotonic() + RECOVERY_SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.005)
+                child.wait(PATIENCE_SECONDS)
 
 
 def _answers(session: psycopg2.extensions.connection) -> bool:

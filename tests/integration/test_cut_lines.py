@@ -19,23 +19,24 @@ from merchant_gateway.retry import RetryPolicy
 from merchant_gateway.transaction_receipt import TransactionReceipt
 from merchant_gateway.transactions import earn
 from tests.integration.alliance import Alliance, founded
-from tests.integration.command import SECONDS_MAX, Served, served
+from tests.integration.command import Served, served
 from tests.integration.line import Cut, Line
 from tests.integration.observation import complaints
-from tests.integration.test_writer import wait_until
 from tests.merchant_gateway.outbox_scene import BAKERY, STORE
+from tests.waiting import wait_until
 
 CUTS = 40
 SALES_OF_A_CALL = (1, 1, 30)
 REQUEST_BYTES = 260
 """About what one sale takes on a connection that is open already."""
 ANSWER_BYTES = 600
-QUICK = RetryPolicy(attempt_seconds=20.0, first_backoff_seconds=0.01, backoff_seconds_max=0.05)
-PATIENT = RetryPolicy(attempt_seconds=100.0, deadline_seconds=100.0, first_backoff_seconds=0.01)
+QUICK = RetryPolicy(deadline_seconds=200.0, attempt_seconds=100.0, first_backoff_seconds=0.01, backoff_seconds_max=0.05)
+PATIENT = RetryPolicy(deadline_seconds=200.0, attempt_seconds=200.0, first_backoff_seconds=0.01)
 """Attempts so long that only keepalive ends them."""
 MEBIBYTE = 1024 * 1024
 GROWTH_MIB_MAX = 60
-THREADS_MORE_MAX = 8
+THREADS_MORE_MAX = CUTS // 2
+"""Fewer than one for each line that is cut."""
 
 
 @pytest.fixture
@@ -99,8 +100,8 @@ def test_calls_that_are_cut_at_any_byte_are_answered_once_with_the_original_rece
                     line.cut_once(Cut(is_of_answers, choices.randrange(length), choices.random() < 0.5))
                     heard += client.submit(sales(card, call, count))
                     line.forget_cut()
-                wait_until(lambda: gateway.connections() <= connections, SECONDS_MAX)
-            wait_until(lambda: gateway.connections() < connections, SECONDS_MAX)
+                wait_until(lambda: gateway.connections() <= connections)
+            wait_until(lambda: gateway.connections() < connections)
         assert line.cuts > CUTS / 2
         assert gateway.threads() <= threads + THREADS_MORE_MAX
         assert gateway.memory_mib() <= memory + GROWTH_MIB_MAX
@@ -137,6 +138,6 @@ def test_lines_that_fall_silent_are_given_up_by_both_ends(alliance: Alliance, tm
                 from_deaf = tills.submit(deaf.submit, sales(card, 4, 1))
             assert not from_dead.result()[0].replayed, "it never arrived before"
             assert from_deaf.result()[0].replayed, "it was decided, and nobody heard of it"
-            wait_until(lambda: gateway.connections() == own + 2, SECONDS_MAX)
-        wait_until(lambda: gateway.connections() == own, SECONDS_MAX)
+            wait_until(lambda: gateway.connections() == own + 2)
+        wait_until(lambda: gateway.connections() == own)
         assert alliance.burn("cinema", card, 1_000_000).points_available == 4

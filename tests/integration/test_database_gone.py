@@ -14,10 +14,10 @@ import psutil
 from clearing.store import embedded
 from tests.cli.installation import Installation
 from tests.integration.alliance import ORIGIN, founded
-from tests.integration.command import SECONDS_MAX, served, started
+from tests.integration.command import served, started
 from tests.integration.test_health import NOT_SERVING, SERVING, status
 from tests.integration.test_standby import standing_by
-from tests.integration.test_writer import wait_until
+from tests.waiting import wait_until
 
 
 @contextmanager
@@ -88,8 +88,8 @@ def test_a_gateway_whose_database_neither_answers_nor_hangs_up_says_so_by_health
             with founded(server.create_database("frozen")) as alliance:
                 assert status(alliance) == SERVING
                 with postgres_frozen(Path(folder)):
-                    wait_until(lambda: status(alliance) == NOT_SERVING, SECONDS_MAX)
-                wait_until(lambda: status(alliance) == SERVING, SECONDS_MAX)
+                    wait_until(lambda: status(alliance) == NOT_SERVING)
+                wait_until(lambda: status(alliance) == SERVING)
                 alliance.admit("bakery")
         finally:
             server.stop()

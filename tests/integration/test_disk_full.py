@@ -18,10 +18,11 @@ import sqlalchemy
 from clearing.store import embedded
 from clearing.store.postgres_owner import give, server_owner
 from tests.integration.alliance import Alliance, founded
-from tests.integration.command import SECONDS_MAX, served
+from tests.integration.command import served
+from tests.integration.held_up import execute
 from tests.integration.observation import Refusal, refusal_of
-from tests.integration.test_writer import execute, wait_until
 from tests.integration.tills import Tills, at_work
+from tests.waiting import wait_until
 
 UNAVAILABLE = Refusal(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", "clearing", "", "", True)
 MEBIBYTE = 1024 * 1024
@@ -110,8 +111,8 @@ def sell_until_refused(alliance: Alliance, tills: Tills) -> None:
             return refusal_of(error) == UNAVAILABLE
         return False
 
-    wait_until(is_refused, SECONDS_MAX)
-    wait_until(lambda: len(tills.interruptions) > INTERRUPTIONS, SECONDS_MAX)
+    wait_until(is_refused)
+    wait_until(lambda: len(tills.interruptions) > INTERRUPTIONS)
 
 
 def test_a_full_disk_of_the_tables_is_named_and_outlived_without_a_restart(

@@ -23,15 +23,13 @@ from merchant_gateway.access import Access
 from merchant_gateway.client import MerchantClient
 from merchant_gateway.gateway_channel import GatewayChannel
 from merchant_gateway.gateway_error import GatewayError
-from merchant_gateway.retry import RetryPolicy
 from merchant_gateway.server import GatewayServer
 from merchant_gateway.tls import channel_credentials, server_credentials
 from merchant_gateway.transactions import earn, open_card
 from tests.certificates import DAY, NOW, Authority, CertificateFiles, new_authority
-from tests.integration.alliance import ORIGIN, Alliance
+from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance
 from tests.integration.bad_scene import Scene
 
-IMPATIENT = RetryPolicy(deadline_seconds=2.0, attempt_seconds=2.0)
 BAKERY = "urn:clearing:merchant:bakery"
 CINEMA = "urn:clearing:merchant:cinema"
 STAFF = "urn:clearing:alliance"
@@ -64,7 +62,7 @@ def channel(
     ca = (trusted or authority).file
     credentials = channel_credentials(ca, *files) if files is not None else channel_credentials(ca)
     address = scene.alliance.gateway.server.address
-    return GatewayChannel(address, ORIGIN, credentials=credentials, retry=IMPATIENT)
+    return GatewayChannel(address, ORIGIN, credentials=credentials)
 
 
 def client(scene: Scene, credentials: grpc.ChannelCredentials, merchant: str) -> MerchantClient:
@@ -74,7 +72,6 @@ def client(scene: Scene, credentials: grpc.ChannelCredentials, merchant: str) ->
         MerchantId(merchant),
         scene.alliance.keys[merchant],
         credentials=credentials,
-        retry=IMPATIENT,
     )
 
 
@@ -170,9 +167,9 @@ def test_whoever_has_no_certificate_of_the_authority_gets_no_connection(
         authority.file.read_bytes(), expired.key.read_bytes(), expired.certificate.read_bytes()
     )
     address = mutual.alliance.gateway.server.address
-    with GatewayChannel(address, ORIGIN, credentials=credentials, retry=IMPATIENT) as gateway:
+    with GatewayChannel(address, ORIGIN, credentials=credentials) as gateway:
         _no_connection(gateway)
-    with GatewayChannel(address, ORIGIN, retry=IMPATIENT) as gateway:
+    with GatewayChannel(address, ORIGIN) as gateway:
         _no_connection(gateway)
 
 
@@ -185,7 +182,8 @@ def test_a_client_talks_only_to_the_gateway_that_its_authority_signed(
 
 
 def _no_connection(gateway: GatewayChannel) -> None:
-    error = refused(gateway.call, gateway.operations.GetAlliance, GetAllianceRequest())
+    alliance = gateway.operations.GetAlliance
+    error = refused(gateway.call_once, alliance, GetAllianceRequest(), None, CALL_TIMEOUT_SECONDS)
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, None)
 
 

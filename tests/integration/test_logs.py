@@ -284,8 +284,8 @@ def test_a_batch_that_the_database_refuses_is_logged_without_its_rows(
     told = [line["exception"][0] for line in gateway.lines() if "exception" in line]
     assert told
     for exception in told:
-        assert (exception["exc_type"], exception["exc_value"]) == ("RaiseException", "the shelf is full")
-        assert exception["sqlstate"] == "P0001"
+        assert exception["exc_type"] == "RecordingFailedError"
+        assert exception["exc_value"] == "RaiseException P0001: the shelf is full"
         assert exception["frames"]
     secret.require_not_in(gateway.text())
     secret.require_not_in(postgres.log_path.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import socket
 import time
 import urllib.request
@@ -20,10 +21,12 @@ from clearing.metrics import BatchSummary, Stage
 from clearing.model import Outcome
 from clearing.v1 import presentment_pb2
 from merchant_gateway.metrics import MetricsEndpoint, MetricsListenError, PrometheusMetrics
-from tests.integration.alliance import Alliance
+from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
 from tests.integration.command import served
+from tests.integration.held_up import decided_ahead, held_up, is_held_up
 from tests.integration.observation import refusal
-from tests.integration.test_writer import earn, held_up, is_held_up, submission, wait_until
+from tests.integration.test_writer import earn, submission
+from tests.waiting import wait_until
 
 
 @dataclass(slots=True)
@@ -35,7 +38,7 @@ class Scraped:
 
     def samples(self) -> dict[str, float]:
         """Every sample by its name and labels, such as ``clearing_decisions_total{outcome="ACCEPTED"}``."""
-        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=CALL_TIMEOUT_SECONDS) as answer:
             text = answer.read().decode()
         return {
             sample.name + (str(sorted(sample.labels.values())) if sample.labels else ""): sample.value
@@ -90,16 +93,18 @@ def test_the_repeated_part_of_a_new_presentment_is_not_counted_as_decided_again(
 
 def test_batches_and_their_stages_are_timed(scraped: Scraped) -> None:
     alliance = scraped.alliance
-    before = time.time()
+    before, started_s = time.time(), time.perf_counter()
     card = alliance.open_card("bakery")
     alliance.submit(*[earn(alliance, card) for _ in range(30)])
+    after, took_s = time.time(), time.perf_counter() - started_s
     samples = scraped.samples()
     assert samples["clearing_batch_decisions_count"] == 2
     assert samples["clearing_batch_decisions_sum"] == 31
     for stage in Stage:
         assert samples[f"clearing_stage_seconds_count['{stage.value}']"] == 2
-        assert 0 < samples[f"clearing_stage_seconds_sum['{stage.value}']"] < 5
-    assert before <= samples["clearing_last_batch_timestamp_seconds"] <= time.time()
+        assert samples[f"clearing_stage_seconds_sum['{stage.value}']"] > 0
+    assert sum(samples[f"clearing_stage_seconds_sum['{stage.value}']"] for stage in Stage) < took_s
+    assert before <= samples["clearing_last_batch_timestamp_seconds"] <= after
 
 
 def test_rejections_are_counted_by_reason_and_calls_by_method_and_code(scraped: Scraped) -> None:
@@ -129,27 +134,34 @@ def test_pool_log_and_process_are_shown_as_they_are(scraped: Scraped) -> None:
     assert scraped.sample("process_resident_memory_bytes") > 10_000_000
     with ThreadPoolExecutor(3) as threads:
         with held_up(alliance):
-            calls = [threads.submit(alliance.submit, earn(alliance, card)) for _ in range(3)]
-            wait_until(lambda: is_held_up(alliance) and scraped.sample("clearing_pool_transactions") == 2)
+            calls = [threads.submit(alliance.submit, earn(alliance, card))]
+            wait_until(lambda: is_held_up(alliance))
+            decided_ahead(alliance)
+            calls += [threads.submit(alliance.submit, earn(alliance, card)) for _ in range(2)]
+            wait_until(lambda: scraped.sample("clearing_pool_transactions") == 2)
         assert not any(call.result()[0].replayed for call in calls)
     alliance.gateway.writer.close()
     assert scraped.sample("clearing_able") == 0
 
 
-def test_a_batch_costs_less_than_two_microseconds_a_transaction_to_observe() -> None:
+def test_a_batch_costs_as_much_to_observe_however_many_transactions_it_has() -> None:
     metrics = PrometheusMetrics()
-    batch = BatchSummary({Outcome.ACCEPTED: 90, Outcome.UNKNOWN_CARD: 10}, 0, dict.fromkeys(Stage, 0.001))
-    rounds = 2_000
-    metrics.observe_batch(batch)
-    fastest = min(timed(lambda: metrics.observe_batch(batch), rounds) for _ in range(5))
-    assert fastest / rounds / batch.decided < 2e-6
+    small, large = (
+        BatchSummary({Outcome.ACCEPTED: 9 * many, Outcome.UNKNOWN_CARD: many}, 0, dict.fromkeys(Stage, 0.001))
+        for many in (1, 200)
+    )
+    assert calls_made_by(lambda: metrics.observe_batch(large)) == calls_made_by(lambda: metrics.observe_batch(small))
 
 
-def timed(work: Callable[[], None], rounds: int) -> float:
-    started = time.perf_counter()
-    for _ in range(rounds):
-        work()
-    return time.perf_counter() - started
+def calls_made_by(work: Callable[[], None]) -> int:
+    """How many functions are called for it."""
+
+    def count_calls() -> int:
+        profile = cProfile.Profile()
+        profile.runcall(work)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    return min(count_calls() for _ in range(5))  # garbage may be collected meanwhile, which calls functions too
 
 
 def test_the_endpoint_names_what_is_wrong_with_its_address() -> None:

@@ -3,12 +3,9 @@ down with it if that is not to be."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-
 import pytest
 
-from clearing.authentication import authenticate_instruction, authenticate_presentment
-from clearing.card_token import random_token
+from clearing.authentication import authenticate_instruction
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import decode_entry
 from clearing.envelope import sign_envelope
@@ -18,12 +15,11 @@ from clearing.pool import Reply
 from clearing.receipt import Receipt
 from clearing.rules.directory import Directory
 from clearing.v1 import presentment_pb2
-from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.instruction_pb2 import OpenStore
-from clearing.writer import AHEAD_TRANSACTIONS_MIN
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
+from tests.integration.held_up import decided_ahead, execute, hand_in, held_up, is_held_up
 from tests.integration.observation import complaints, log_size
-from tests.integration.test_writer import execute, held_up, is_held_up, wait_until
+from tests.waiting import wait_until
 
 Earn = presentment_pb2.Earn
 Burn = presentment_pb2.Burn
@@ -39,20 +35,6 @@ def directory_of(alliance: Alliance) -> Directory:
     directory = alliance.gateway.writer.directory
     assert directory is not None
     return directory
-
-
-def hand_in(alliance: Alliance, *envelopes: Envelope) -> Future[list[Reply]]:
-    """The replies to a call of these; it is in the pool, or has been, when this returns."""
-    directory = directory_of(alliance)
-    return alliance.gateway.writer.submit([authenticate_presentment(envelope, directory) for envelope in envelopes])
-
-
-def decided_ahead(alliance: Alliance, *envelopes: Envelope) -> Future[list[Reply]]:
-    """The same, with so much beside them that it is worth deciding them while another batch is held up."""
-    many = [alliance.transaction("cinema", random_token(), earn=Earn(points=1)) for _ in range(AHEAD_TRANSACTIONS_MIN)]
-    replies = hand_in(alliance, *envelopes, alliance.envelope(alliance.presentment("cinema", *many)))
-    wait_until(lambda: alliance.gateway.writer.transactions_waiting == 0)
-    return replies
 
 
 def results_of(reply: Reply) -> tuple[TransactionResult, ...]:

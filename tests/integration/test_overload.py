@@ -22,8 +22,10 @@ from merchant_gateway.admission import AT_ONCE_THREADS, OTHER_CALLS_MAX, SUBMITS
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
 from tests.integration.command import served
 from tests.integration.crowd import Crowd, receipts_of
+from tests.integration.held_up import decided_ahead, held_up, is_held_up
 from tests.integration.observation import Refusal, complaints, refusal, refusal_of
-from tests.integration.test_writer import earn, held_up, submission, wait_until
+from tests.integration.test_writer import earn, submission
+from tests.waiting import wait_until
 
 POOL_FULL = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "POOL_FULL", "clearing", "", "", True)
 UNCONTENDED_CALLERS = 64
@@ -89,7 +91,7 @@ def crowded(alliance: Alliance, card: str) -> Iterator[Callers]:
         with held_up(alliance):
             for _ in range(SUBMITS_MAX + BEYOND):
                 callers.call(earn(alliance, card))
-            wait_until(lambda: is_just_full(alliance, card, callers), CALL_TIMEOUT_SECONDS)
+            wait_until(lambda: is_just_full(alliance, card, callers))
             yield callers
         ended = [each.exception() for each in callers.calls]
         refusals = [refusal_of(error) for error in ended if isinstance(error, grpc.RpcError)]
@@ -132,13 +134,18 @@ def test_calls_that_their_callers_gave_up_leave_their_places_to_others(alliance:
     card = alliance.open_card("bakery")
     abandoned = Callers(alliance.gateway.server.address)
     with held_up(alliance):
-        for _ in range(SUBMITS_MAX + 1):
+        abandoned.call(earn(alliance, card))
+        wait_until(lambda: is_held_up(alliance))
+        decided_ahead(alliance)
+        for _ in range(SUBMITS_MAX - 1):
             abandoned.call(earn(alliance, card))
-        wait_until(lambda: abandoned.under_way() == SUBMITS_MAX, CALL_TIMEOUT_SECONDS)
+        # A call that is cancelled before it has come so far is never presented.
+        wait_until(lambda: alliance.gateway.writer.transactions_waiting == SUBMITS_MAX - 1)
+        assert refusal(submission(alliance, earn(alliance, card))) == POOL_FULL
         for each in abandoned.calls:
             each.cancel()
     abandoned.close()
-    wait_until(lambda: points_of(alliance, card) == SUBMITS_MAX, CALL_TIMEOUT_SECONDS)
+    wait_until(lambda: points_of(alliance, card) == SUBMITS_MAX)
     with crowded(alliance, card):
         pass
     assert points_of(alliance, card) == 2 * SUBMITS_MAX
@@ -157,12 +164,13 @@ def test_a_full_pool_refuses_before_a_signature_is_verified(alliance: Alliance) 
 
     def is_refused_unread() -> bool:
         callers.call(*[large] * 4)
-        return refusal(submission(alliance, forged)) == POOL_FULL
+        is_refused = refusal(submission(alliance, forged)) == POOL_FULL
+        # Not so if the writer, which takes one batch ahead, has made room meanwhile.
+        return is_refused and alliance.gateway.writer.transactions_waiting == POOL_TRANSACTIONS_MAX
 
     assert refusal(submission(alliance, forged)).reason == "BAD_SIGNATURE"
     with held_up(alliance):
-        wait_until(is_refused_unread, CALL_TIMEOUT_SECONDS)
-        assert alliance.gateway.writer.transactions_waiting == POOL_TRANSACTIONS_MAX
+        wait_until(is_refused_unread)
     ended = [each.exception() for each in callers.calls]
     assert {refusal_of(error) for error in ended if isinstance(error, grpc.RpcError)} <= {POOL_FULL}
     callers.close()
@@ -190,25 +198,32 @@ def test_ten_times_the_calls_a_gateway_takes_do_not_bring_it_down(alliance: Alli
         # A crowd in one process is no faster than a gateway: nothing is decided until many are there at once.
         with held_up(alliance):
             starting.start()
-            wait_until(lambda: crowd.heard.refusals.total() > SUBMITS_MAX, CALL_TIMEOUT_SECONDS)
-        before, most_memory, most_threads = len(crowd.heard.answers), 0, 0
-        started_s = time.monotonic()
-        while time.monotonic() < started_s + SECONDS:
-            most_memory = max(most_memory, process.memory_info().rss // MEBIBYTE)
-            most_threads = max(most_threads, process.num_threads())
-            status = HealthStub(alliance.channel).Check(health_pb2.HealthCheckRequest(), timeout=CALL_TIMEOUT_SECONDS)
-            assert status.status == health_pb2.HealthCheckResponse.SERVING
-            time.sleep(0.05)
-        contended = (len(crowd.heard.answers) - before) * SECONDS / (time.monotonic() - started_s)
+            wait_until(lambda: crowd.heard.refusals.total() > SUBMITS_MAX)
+        memory_mib: list[int] = []
+        threads: list[int] = []
+
+        def holds_its_share() -> bool:
+            before, started_s = len(crowd.heard.answers), time.monotonic()
+            while time.monotonic() < started_s + SECONDS:
+                memory_mib.append(process.memory_info().rss // MEBIBYTE)
+                threads.append(process.num_threads())
+                health = HealthStub(alliance.channel)
+                status = health.Check(health_pb2.HealthCheckRequest(), timeout=CALL_TIMEOUT_SECONDS).status
+                assert status == health_pb2.HealthCheckResponse.SERVING
+                time.sleep(0.05)
+            contended = (len(crowd.heard.answers) - before) * SECONDS / (time.monotonic() - started_s)
+            return contended >= SHARE_HELD * uncontended
+
+        # The first time, unless the machine has something else to do just then. A gateway that breaks down never does.
+        wait_until(holds_its_share)
         starting.join()
         heard = crowd.finish()
 
         assert heard.failures == []
         assert set(heard.refusals) == {POOL_FULL}
         assert min(heard.retry_delays_s) > 0
-        assert contended >= SHARE_HELD * uncontended
-        assert most_memory < MEMORY_MIB_MAX
-        assert most_threads <= SUBMITS_MAX + OTHER_CALLS_MAX + AT_ONCE_THREADS + OWN_THREADS_MAX
+        assert max(memory_mib) < MEMORY_MIB_MAX
+        assert max(threads) <= SUBMITS_MAX + OTHER_CALLS_MAX + AT_ONCE_THREADS + OWN_THREADS_MAX
 
         receipts = [*receipts_of(calm.heard), *receipts_of(heard)]
         assert alliance.log_size() == size + len(receipts)

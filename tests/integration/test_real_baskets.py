@@ -38,10 +38,7 @@ POINTS_PER_UNIT = 10
 BURN_AT = 200
 PRICE = Decimal("0.0090")
 
-pytestmark = [
-    pytest.mark.skipif(not BASKETS.exists(), reason=f"{BASKETS} is not there"),
-    pytest.mark.timeout(900),
-]
+pytestmark = pytest.mark.skipif(not BASKETS.exists(), reason=f"{BASKETS} is not there")
 
 
 # ---- the plain sums: nothing of ours is imported for them ----

@@ -12,14 +12,16 @@ import pytest
 
 from clearing.v1 import merchant_gateway_pb2
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
-from tests.integration.command import SECONDS_MAX, served
+from tests.integration.command import served
+from tests.integration.held_up import held_up, is_held_up
 from tests.integration.test_health import NOT_SERVING, SERVING, watched
 from tests.integration.test_standby import standing_by, take_over
-from tests.integration.test_writer import earn, held_up, is_held_up, wait_until
+from tests.integration.test_writer import earn
 from tests.integration.tills import at_work
+from tests.waiting import wait_until
 
 
-def test_calls_under_way_are_answered_and_a_new_one_is_turned_away_until_the_next_gateway(
+def test_a_call_under_way_is_answered_and_a_new_one_is_turned_away_until_the_next_gateway(
     alliance: Alliance, tmp_path: Path
 ) -> None:
     with served(alliance, tmp_path) as gateway:
@@ -27,20 +29,20 @@ def test_calls_under_way_are_answered_and_a_new_one_is_turned_away_until_the_nex
         taken = [earn(alliance, card) for _ in range(3)]
         not_taken = earn(alliance, card)
         request = merchant_gateway_pb2.SubmitRequest(envelopes=[not_taken])
-        with watched(alliance) as watch, ThreadPoolExecutor(len(taken)) as threads:
+        with watched(alliance) as watch, ThreadPoolExecutor(1) as threads:
             with held_up(alliance):
-                calls = [threads.submit(alliance.submit, envelope) for envelope in taken]
-                wait_until(lambda: is_held_up(alliance), SECONDS_MAX)
+                call = threads.submit(alliance.submit, *taken)
+                wait_until(lambda: is_held_up(alliance))
                 gateway.process.send_signal(signal.SIGTERM)
-                wait_until(lambda: watch.statuses() == [SERVING, NOT_SERVING], SECONDS_MAX)
+                wait_until(lambda: watch.statuses() == [SERVING, NOT_SERVING])
                 with pytest.raises(grpc.RpcError) as refused:
                     alliance.merchants.Submit(request, timeout=CALL_TIMEOUT_SECONDS)
                 # grpcio raises the failed call itself
                 assert cast(grpc.Call, refused.value).code() is grpc.StatusCode.UNAVAILABLE
                 assert gateway.process.poll() is None
-                assert not any(call.done() for call in calls)
-            receipts = [call.result()[0] for call in calls]
-            assert gateway.process.wait(SECONDS_MAX) == 0
+                assert not call.done()
+            receipts = call.result()
+            assert gateway.process.wait(CALL_TIMEOUT_SECONDS) == 0
         assert [line["event"] for line in gateway.lines() if line["level"] != "warning"] == ["serving", "stopped"]
     alliance.open()
     assert not alliance.submit(not_taken)[0].replayed

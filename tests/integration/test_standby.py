@@ -18,8 +18,9 @@ from tests.cli.installation import Installation
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance
 from tests.integration.command import Served, served, settings_of, started
 from tests.integration.observation import refusal_of
-from tests.integration.test_writer import earn, wait_until
+from tests.integration.test_writer import earn
 from tests.integration.tills import at_work
+from tests.waiting import wait_until
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def test_a_writer_that_was_frozen_is_replaced_and_fenced_when_it_wakes_up(allian
     with served(alliance, tmp_path) as frozen, standing_by(alliance, tmp_path) as standby:
         card = alliance.open_card("bakery")
         request = merchant_gateway_pb2.SubmitRequest(envelopes=[earn(alliance, card)])
-        with ThreadPoolExecutor(1) as threads, at_work(alliance) as tills:
+        with ThreadPoolExecutor(1) as threads, at_work(alliance, attempt_seconds=5) as tills:
             tills.wait_for_answers(100)
             frozen.process.send_signal(signal.SIGSTOP)
             late = threads.submit(alliance.merchants.Submit, request, timeout=CALL_TIMEOUT_SECONDS * 2)
@@ -118,7 +119,7 @@ def test_gateways_that_share_an_embedded_database_keep_it_running_for_each_other
         server = installed.home / "postgres" / "cluster" / "postmaster.pid"
         settings = {"CLEARING_HOME": str(installed.home)}
         with started(settings, tmp_path) as first, started(settings, tmp_path) as second:
-            wait_until(lambda: any(each.lines("serving") for each in (first, second)), 40)
+            wait_until(lambda: any(each.lines("serving") for each in (first, second)))
             writer, standby = (first, second) if first.lines("serving") else (second, first)
             standby.wait_for("standing_by")
             installed.address = writer.lines("serving")[0]["address"]

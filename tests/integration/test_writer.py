@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,11 +19,12 @@ from clearing.cli.assembly import Gateway
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import timestamp_of
 from clearing.envelope import sign_envelope
+from clearing.held_log import WrongLogKeyError
 from clearing.keys import PrivateKey
 from clearing.log.note import Signer
 from clearing.model import MICROSECONDS_PER_DAY, Instant
 from clearing.receipt import Receipt
-from clearing.store import embedded
+from clearing.store import embedded, writer_lock
 from clearing.store.database import open_engine
 from clearing.store.writer_lock import WRITER_LOCK, WriterLockHeldError
 from clearing.v1 import (
@@ -34,10 +35,12 @@ from clearing.v1 import (
     settlement_pb2,
 )
 from clearing.v1.envelope_pb2 import Envelope
-from clearing.writer import LOCK_CHECK_SECONDS, Writer, WrongLogKeyError
+from clearing.writer import Writer
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance, founded
+from tests.integration.held_up import decided_ahead, execute, held_up, is_held_up
 from tests.integration.observation import Refusal, complaints, log_size, refusal, untouched
 from tests.integration.tills import at_work
+from tests.waiting import wait_until
 
 LOCKS = (
     "FROM pg_locks JOIN pg_database ON pg_database.oid = database WHERE datname = current_database()"
@@ -47,36 +50,44 @@ LOCKS = (
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
-def execute(engine: sqlalchemy.Engine, statement: str) -> int:
-    """The number a statement comes to, in a transaction of its own."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        return int(connection.scalar(sqlalchemy.text(statement)) or 0)
+def lock_holder(engine: sqlalchemy.Engine) -> int:
+    """The id of the database session that holds the writer's lock; 0 while none does."""
+    return execute(engine, f"SELECT max(pid) {LOCKS}")
 
 
-def take_lock_away(engine: sqlalchemy.Engine) -> None:
-    """End the database session that holds the writer's lock, and wait until it is gone."""
-    assert execute(engine, f"SELECT count(pg_terminate_backend(pid, 5000)) {LOCKS}") == 1
-    assert execute(engine, f"SELECT count(*) {LOCKS}") == 0
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
+def take_lock_away(engine: sqlalchemy.Engine) -> int:
+    """End the database session that holds the writer's lock, if one does, and wait until it is gone; its id."""
+    holder = lock_holder(engine)
+    execute(engine, f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = {holder}")
+    wait_until(lambda: execute(engine, f"SELECT count(*) FROM pg_stat_activity WHERE pid = {holder}") == 0)
+    return holder
 
 
 @contextmanager
-def held_up(alliance: Alliance) -> Iterator[None]:
-    """Within the block no batch commits: another transaction holds the head."""
-    with alliance.engine.begin() as connection:
-        connection.execute(sqlalchemy.text("SELECT FROM log_head FOR UPDATE"))
-        yield
+def succeeded(alliance: Alliance) -> Iterator[Gateway]:
+    """Another gateway, which has the log because the lock was taken from the alliance's own, within the block."""
+    found: list[Gateway] = []
+
+    def is_found() -> bool:
+        take_lock_away(alliance.engine)
+        # The one before takes its lock again as soon as it notices, if it is the first to ask.
+        with contextlib.suppress(WriterLockHeldError):
+            found.append(Gateway(alliance.engine, alliance.log_key, "127.0.0.1:0"))
+        return found != []
+
+    wait_until(is_found)
+    with found[0] as successor:
+        yield successor
 
 
-def is_held_up(alliance: Alliance) -> bool:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return execute(alliance.engine, waiting) == 1
+@pytest.fixture
+def unaware(alliance: Alliance, monkeypatch: pytest.MonkeyPatch) -> Alliance:
+    """The alliance, whose writer does not look whether it still has its lock."""
+    alliance.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(writer_lock, "CHECKS_PER_LEASE", 0.001)
+        alliance.open()
+    return alliance
 
 
 def earn(alliance: Alliance, card: str) -> Envelope:
@@ -101,24 +112,24 @@ def test_a_second_gateway_on_the_same_database_is_refused_and_told_who_holds_it(
 
 def test_an_idle_writer_keeps_its_lock_alive(alliance: Alliance) -> None:
     """The database takes the lock from a session that is silent for its lease; a till may be silent all night."""
-    asked_at = (
-        f"SELECT extract(epoch FROM query_start) * 1000000 FROM pg_stat_activity WHERE pid IN (SELECT pid {LOCKS})"
-    )
+    holder = lock_holder(alliance.engine)
+    asked_at = f"SELECT extract(epoch FROM query_start) * 1000000 FROM pg_stat_activity WHERE pid = {holder}"
     before = execute(alliance.engine, asked_at)
-    wait_until(lambda: execute(alliance.engine, asked_at) > before, LOCK_CHECK_SECONDS + 5)
+    assert before > 0
+    wait_until(lambda: execute(alliance.engine, asked_at) > before)
 
 
 def test_an_idle_writer_whose_session_ends_takes_the_lock_again(alliance: Alliance) -> None:
-    take_lock_away(alliance.engine)
-    wait_until(lambda: execute(alliance.engine, f"SELECT count(*) {LOCKS}") == 1, LOCK_CHECK_SECONDS + 5)
+    before = take_lock_away(alliance.engine)
+    assert before != 0
+    wait_until(lambda: lock_holder(alliance.engine) not in (0, before))
     alliance.open_card("bakery")
 
 
 def test_a_writer_whose_lock_was_taken_is_fenced_by_the_next_and_nothing_is_doubled(alliance: Alliance) -> None:
     card = alliance.open_card("bakery")
-    take_lock_away(alliance.engine)
     envelope = earn(alliance, card)
-    with Gateway(alliance.engine, alliance.log_key, "127.0.0.1:0") as successor:
+    with succeeded(alliance) as successor:
         fenced_channel, fenced = alliance.channel, alliance.merchants
         alliance.call(successor.server.address)
         (original,) = alliance.submit(envelope)
@@ -138,11 +149,11 @@ def test_a_writer_whose_lock_was_taken_is_fenced_by_the_next_and_nothing_is_doub
     assert complaints(alliance.engine) == []
 
 
-def test_a_writer_without_the_lock_does_not_stop_the_one_that_has_it(alliance: Alliance) -> None:
+def test_a_writer_without_the_lock_does_not_stop_the_one_that_has_it(unaware: Alliance) -> None:
     """A batch that a writer, perhaps a killed one, commits after the next took the log up fences nobody for good."""
+    alliance = unaware
     card = alliance.open_card("bakery")
-    take_lock_away(alliance.engine)
-    with Gateway(alliance.engine, alliance.log_key, "127.0.0.1:0") as successor:
+    with succeeded(alliance) as successor:
         (late,) = alliance.submit(earn(alliance, card))
         before, first = alliance.channel, alliance.merchants
         alliance.call(successor.server.address)
@@ -184,9 +195,7 @@ def test_a_full_pool_says_so_at_once_and_forgets_nothing_it_took(alliance: Allia
             wait_until(lambda: writer.transactions_waiting == 0)
             pooled = writer.submit(messages)
             assert writer.transactions_waiting == 20_000
-            started = time.monotonic()
-            heard = refusal(submission(alliance, earn(alliance, card)))
-            assert time.monotonic() - started < 1
+            heard = refusal(submission(alliance, earn(alliance, card)))  # within the block: while nothing moves
             assert heard == Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "POOL_FULL", "clearing", "", "", True)
         assert not first.result()[0].replayed
     for replies, new in ((decided_ahead, 1), (pooled, 0)):
@@ -203,6 +212,7 @@ def test_closing_finishes_what_was_taken_and_takes_no_more(alliance: Alliance) -
         with held_up(alliance):
             calls = [threads.submit(alliance.submit, envelopes[0])]
             wait_until(lambda: is_held_up(alliance))
+            ahead = decided_ahead(alliance)
             calls += [threads.submit(alliance.submit, envelope) for envelope in envelopes[1:]]
             wait_until(lambda: alliance.gateway.writer.transactions_waiting == 19)
             closing = threading.Thread(target=alliance.gateway.writer.close)
@@ -212,8 +222,10 @@ def test_closing_finishes_what_was_taken_and_takes_no_more(alliance: Alliance) -
             assert heard == Refusal(UNAVAILABLE, "SHUTTING_DOWN", "clearing", "", "", True)
         closing.join()
         indexes = {call.result()[0].index for call in calls}
-    assert indexes == set(range(size, size + 20))
-    assert log_size(alliance.engine) == size + 20
+    (receipt,) = ahead.result(CALL_TIMEOUT_SECONDS)
+    assert isinstance(receipt, Receipt)
+    assert indexes | {receipt.index} == set(range(size, size + 21))
+    assert log_size(alliance.engine) == size + 21
 
 
 # ---- restarts ----

@@ -20,21 +20,20 @@ from clearing.model import CardToken, Outcome
 from clearing.v1 import entry_pb2, merchant_gateway_pb2, operations_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.gateway_error import RETRIED_CODES
-from tests.integration.alliance import Alliance
+from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
 from tests.integration.observation import complaints
 from tests.integration.till import Expected, Till
 from tests.integration.witness import Witness
+from tests.waiting import PATIENCE_SECONDS
 
 THREADS = 6
 INSTRUCTIONS = 0.05
 """Before so many of a till's calls, an operator instructs something."""
 EVERYTHING = 1_000_000_000
 """More points than a card has: the refusal of burning them tells how many it has."""
-ATTEMPT_SECONDS = 5
 RETRY_SECONDS = 0.05
 PAUSE_SECONDS_MAX = 0.03
 """Between a till's calls: so that what is killed finds some processor time to get up in."""
-GIVE_UP_SECONDS = 60
 
 
 @dataclass(slots=True)
@@ -53,6 +52,8 @@ class Tills:
     stop: threading.Event = field(default_factory=threading.Event)
     call_begins: threading.Event = field(default_factory=threading.Event)
     """Set at the beginning of each."""
+    attempt_seconds: float = CALL_TIMEOUT_SECONDS
+    """How long to wait for an answer before the same is sent again."""
     call_seconds: float = 0.0
     """How long the last one took that was answered at once."""
 
@@ -82,11 +83,11 @@ class Tills:
     def wait_within_a_call(self, part: float) -> None:
         """Return when a till has begun a call, and this part of the time has passed that one takes."""
         self.call_begins.clear()
-        assert self.call_begins.wait(GIVE_UP_SECONDS)
+        assert self.call_begins.wait(PATIENCE_SECONDS)
         time.sleep(part * self.call_seconds)
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + GIVE_UP_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             self._require_no_failure()
             assert time.monotonic() < deadline, f"no answers any more: {self.interruptions[-3:]}"
@@ -118,11 +119,15 @@ class Tills:
 
 
 @contextmanager
-def at_work(alliance: Alliance, seed: int = 0) -> Iterator[Tills]:
-    """Tills at work; when the block is left, they finish what they have begun."""
+def at_work(alliance: Alliance, seed: int = 0, attempt_seconds: float = CALL_TIMEOUT_SECONDS) -> Iterator[Tills]:
+    """Tills at work; when the block is left, they finish what they have begun.
+
+    ``attempt_seconds``: after how long they send again, where a gateway may neither answer nor hang up.
+    """
     tills = Tills(
         alliance,
         [Till(alliance.open_card("bakery"), random.Random(f"{seed} {number}")) for number in range(THREADS)],
+        attempt_seconds=attempt_seconds,
     )
     threads = [threading.Thread(target=_work, args=(tills, till)) for till in tills.tills]
     for thread in threads:
@@ -151,7 +156,7 @@ def _sell(tills: Tills, till: Till) -> None:
     envelopes, expected = till.next_call(tills.alliance)
     request = merchant_gateway_pb2.SubmitRequest(envelopes=envelopes)
     receipts = _until_answered(
-        tills, lambda: list(tills.alliance.merchants.Submit(request, timeout=ATTEMPT_SECONDS).receipts)
+        tills, lambda: list(tills.alliance.merchants.Submit(request, timeout=tills.attempt_seconds).receipts)
     )
     heard = [
         [Expected(result.outcome, result.points_available) for result in entry.transaction_results]
@@ -165,7 +170,7 @@ def _open_store(tills: Tills, till: Till) -> None:
     envelope = till.next_store(tills.alliance)
     request = operations_pb2.InstructRequest(envelope=envelope)
     (receipt,) = _until_answered(
-        tills, lambda: [tills.alliance.operations.Instruct(request, timeout=ATTEMPT_SECONDS).receipt]
+        tills, lambda: [tills.alliance.operations.Instruct(request, timeout=tills.attempt_seconds).receipt]
     )
     result = tills.alliance.verified(receipt).instruction_result
     assert result is not None
@@ -175,7 +180,7 @@ def _open_store(tills: Tills, till: Till) -> None:
 
 def _until_answered(tills: Tills, send: Callable[[], list[entry_pb2.Receipt]]) -> list[entry_pb2.Receipt]:
     """The receipts of a call, however often it must be sent."""
-    deadline = time.monotonic() + GIVE_UP_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     attempts = 1
     while True:
         begun = time.monotonic()

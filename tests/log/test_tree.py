@@ -48,7 +48,7 @@ batch_splits = st.lists(
 
 
 @given(batch_splits)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_batches_lead_to_the_root_and_the_paths_of_the_definition(batches: list[int]) -> None:
     steps, _ = grow(batches, LEAVES)
     for step, batch in zip(steps, batches, strict=True):
@@ -71,7 +71,7 @@ def test_all_paths_of_all_small_splits_are_those_of_the_definition() -> None:
 
 
 @given(batch_splits)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_stored_tiles_are_those_of_tlog_tiles_and_rebuild_the_edge(batches: list[int]) -> None:
     steps, stored = grow(batches, LEAVES)
     size = sum(batches)
@@ -149,7 +149,7 @@ _, GROWN = grow([len(LEAVES)], LEAVES)
 
 
 @given(st.tuples(st.integers(1, len(LEAVES)), st.integers(1, len(LEAVES))).map(sorted), st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_tiles_that_grew_since_still_give_the_paths_of_old_sizes(pair: list[int], data: st.DataObject) -> None:
     old_size, size = pair
     index = data.draw(st.integers(0, size - 1))

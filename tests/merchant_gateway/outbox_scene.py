@@ -14,6 +14,7 @@ import grpc
 
 from clearing.cli.assembly import Gateway
 from clearing.clock import system_time
+from clearing.errors import ErrorReason
 from clearing.keys import PrivateKey
 from clearing.model import CardToken, MerchantId, Outcome
 from clearing.rules.calendar import moment_of
@@ -27,11 +28,13 @@ from tests.integration.alliance import Alliance
 
 BAKERY = MerchantId("bakery")
 STORE = "bakery-1"
-QUICK = RetryPolicy(attempt_seconds=10.0, first_backoff_seconds=0.01, backoff_seconds_max=0.05)
-PATIENCE_SECONDS = 10.0
+QUICK = RetryPolicy(attempt_seconds=60.0, first_backoff_seconds=0.01, backoff_seconds_max=0.05)
+ONCE = RetryPolicy(attempt_seconds=60.0, first_backoff_seconds=1e9, backoff_seconds_max=1e9)
+"""Waits after a failure for longer than anybody has patience."""
+PATIENCE_SECONDS = 60.0
 """Long enough for an answer on a busy machine."""
 IMPATIENCE_SECONDS = 0.2
-"""Where none will come."""
+"""Where none will come, and how the gateway was missed does not matter."""
 NOWHERE = "127.0.0.1:9"
 """Where nobody listens."""
 
@@ -59,6 +62,8 @@ class ClientOnALine(MerchantClient):
         """What the next calls come to, before any arrives."""
         self.calls: list[tuple[float, int]] = []
         """When (``time.monotonic``) and with how many envelopes."""
+        self.reasons: list[tuple[int, ErrorReason]] = []
+        """How the gateway refused calls, and of how many envelopes; not those that were cut before it answered."""
 
     def submit_signed(
         self, envelopes: Sequence[Envelope], *, attempt_seconds: float | None = None
@@ -70,7 +75,12 @@ class ClientOnALine(MerchantClient):
         broken = GatewayError(grpc.StatusCode.UNAVAILABLE, "the line broke")
         if self.line is Line.DEAD:
             raise broken
-        answers = super().submit_signed(envelopes, attempt_seconds=attempt_seconds)
+        try:
+            answers = super().submit_signed(envelopes, attempt_seconds=attempt_seconds)
+        except GatewayError as error:
+            if error.reason is not None:
+                self.reasons.append((len(envelopes), error.reason))
+            raise
         if self.line is Line.ANSWERS_LOST:
             raise broken
         return answers

@@ -200,7 +200,7 @@ def test_baskets_that_cannot_be_presented_are_named_by_line() -> None:
 
 
 @given(basket_lists())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_waves_come_to_what_one_basket_after_the_other_comes_to(baskets: list[Basket]) -> None:
     alliance = RulesAlliance(directory_of(STORES))
     tally = presented(alliance, planned(baskets))
@@ -210,7 +210,7 @@ def test_waves_come_to_what_one_basket_after_the_other_comes_to(baskets: list[Ba
 
 
 @given(basket_lists())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_second_run_changes_nothing_and_counts_the_same(baskets: list[Basket]) -> None:
     alliance = RulesAlliance(directory_of(STORES))
     first = presented(alliance, planned(baskets)).summary(0, 0, 0.0)
@@ -243,7 +243,7 @@ class InterruptedRun(RulesAlliance):
 
 
 @given(basket_lists(), st.lists(st.tuples(st.integers(0, 15), st.booleans()), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_runs_interrupted_anywhere_leave_the_log_of_one_that_was_not(
     baskets: list[Basket], interruptions: list[tuple[int, bool]]
 ) -> None:

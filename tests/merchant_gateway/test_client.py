@@ -26,11 +26,12 @@ from merchant_gateway.retry import RetryPolicy
 from merchant_gateway.transaction_receipt import ReceiptError
 from merchant_gateway.transactions import burn, earn, open_card, refund
 from tests.integration.alliance import Alliance, founded
+from tests.merchant_gateway.outbox_scene import ONCE
+from tests.waiting import PATIENCE_SECONDS
 
 BAKERY = MerchantId("bakery")
 CINEMA = MerchantId("cinema")
-IMPATIENT = RetryPolicy(deadline_seconds=1.0, attempt_seconds=1.0)
-PATIENT = RetryPolicy(deadline_seconds=30.0, attempt_seconds=5.0, backoff_seconds_max=0.2)
+PATIENT = RetryPolicy(deadline_seconds=PATIENCE_SECONDS, attempt_seconds=PATIENCE_SECONDS, backoff_seconds_max=0.2)
 
 
 @pytest.fixture
@@ -256,7 +257,7 @@ def test_a_gateway_that_is_away_is_waited_for_and_then_answers(
 def test_a_gateway_that_stays_away_is_told_by_address() -> None:
     verifier = Signer("clearing.example/test", bytes(32)).verifier
     with (
-        MerchantClient("127.0.0.1:9", verifier, BAKERY, PrivateKey.generate(), retry=IMPATIENT) as client,
+        MerchantClient("127.0.0.1:9", verifier, BAKERY, PrivateKey.generate(), retry=ONCE) as client,
         pytest.raises(GatewayError, match=r"the gateway at 127\.0\.0\.1:9 cannot be reached") as raised,
     ):
         client.card(random_token())

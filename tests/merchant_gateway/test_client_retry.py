@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-import time
-
 import grpc
 import pytest
 
+from merchant_gateway import retry
 from merchant_gateway.gateway_error import GatewayError
 from merchant_gateway.retry import RetryPolicy, call_with_retries
 
 QUICK = RetryPolicy(deadline_seconds=5.0, attempt_seconds=1.0, first_backoff_seconds=0.001, backoff_seconds_max=0.01)
 
 
-def failing(times: int, code: grpc.StatusCode, attempts: list[float], retry_delay_seconds: float = 0.0) -> str:
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        self.attempts_s: list[float] = []
+        """When something was tried."""
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the retries read and sleep by."""
+    a_clock = Clock()
+    monkeypatch.setattr(retry, "time", a_clock)
+    return a_clock
+
+
+def failing(times: int, code: grpc.StatusCode, clock: Clock, retry_delay_seconds: float = 0.0) -> str:
     """The next attempt: fails so many times."""
-    attempts.append(time.monotonic())
-    if len(attempts) <= times:
+    clock.attempts_s.append(clock.now_s)
+    if len(clock.attempts_s) <= times:
         raise GatewayError(code, "not now", retry_delay_seconds=retry_delay_seconds)
     return "done"
 
@@ -30,46 +52,43 @@ def failing(times: int, code: grpc.StatusCode, attempts: list[float], retry_dela
         grpc.StatusCode.CANCELLED,
     ],
 )
-def test_what_may_pass_is_tried_again_until_it_succeeds(code: grpc.StatusCode) -> None:
-    attempts: list[float] = []
-    assert call_with_retries(lambda timeout: failing(5, code, attempts), QUICK) == "done"
-    assert len(attempts) == 6
+def test_what_may_pass_is_tried_again_until_it_succeeds(clock: Clock, code: grpc.StatusCode) -> None:
+    assert call_with_retries(lambda timeout: failing(5, code, clock), QUICK) == "done"
+    assert len(clock.attempts_s) == 6
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
-def test_a_refusal_is_never_sent_again(code: grpc.StatusCode) -> None:
+def test_a_refusal_is_never_sent_again(clock: Clock, code: grpc.StatusCode) -> None:
     error = GatewayError(code, "no")
     expected = code.name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED")
     assert error.is_worth_retrying is expected
     if expected:
         return
-    attempts: list[float] = []
     with pytest.raises(GatewayError, match="not now"):
-        call_with_retries(lambda timeout: failing(1, code, attempts), QUICK)
-    assert len(attempts) == 1
+        call_with_retries(lambda timeout: failing(1, code, clock), QUICK)
+    assert len(clock.attempts_s) == 1
 
 
-def test_the_deadline_ends_it_with_the_last_error() -> None:
-    attempts: list[float] = []
+def test_the_deadline_ends_it_with_the_last_error(clock: Clock) -> None:
     policy = RetryPolicy(deadline_seconds=0.1, first_backoff_seconds=0.01, backoff_seconds_max=0.02)
-    started = time.monotonic()
+    deadline = clock.now_s + 0.1
     with pytest.raises(GatewayError, match="not now"):
-        call_with_retries(lambda timeout: failing(10**6, grpc.StatusCode.UNAVAILABLE, attempts), policy)
-    assert time.monotonic() - started < 0.15
-    assert len(attempts) > 2
+        call_with_retries(lambda timeout: failing(10**6, grpc.StatusCode.UNAVAILABLE, clock), policy)
+    assert len(clock.attempts_s) > 2
+    assert deadline - 0.02 <= clock.attempts_s[-1] == clock.now_s < deadline
 
 
 def test_an_attempt_gets_no_more_time_than_is_left() -> None:
     timeouts: list[float] = []
     policy = RetryPolicy(deadline_seconds=0.5, attempt_seconds=20.0, first_backoff_seconds=0.01)
     assert call_with_retries(lambda timeout: timeouts.append(timeout), policy) is None
-    assert 0.0 < timeouts[0] <= 0.5
+    assert timeouts == [0.5]
 
 
-def test_the_delay_that_the_gateway_asks_for_is_waited() -> None:
-    attempts: list[float] = []
-    call_with_retries(lambda timeout: failing(1, grpc.StatusCode.RESOURCE_EXHAUSTED, attempts, 0.15), QUICK)
-    assert attempts[1] - attempts[0] >= 0.15
+def test_the_delay_that_the_gateway_asks_for_is_waited(clock: Clock) -> None:
+    call_with_retries(lambda timeout: failing(1, grpc.StatusCode.RESOURCE_EXHAUSTED, clock, 0.15), QUICK)
+    first_s, second_s = clock.attempts_s
+    assert second_s - first_s >= 0.15
 
 
 def test_waits_are_random_and_grow_to_the_maximum() -> None:

@@ -20,6 +20,7 @@ from merchant_gateway.receipt_store import ReceiptStore
 from merchant_gateway.transactions import earn
 from tests.integration.alliance import ORIGIN
 from tests.merchant_gateway.outbox_scene import BAKERY, NOWHERE, STORE, now, queued
+from tests.waiting import PATIENCE_SECONDS
 
 LOG_KEY = Signer(ORIGIN, bytes(32))
 KEY = PrivateKey(bytes(32))
@@ -70,7 +71,7 @@ def fill_until_refused(path: Path, bytes_max: int) -> tuple[int, str]:
     """How many sales went in, and how the next one was refused."""
     command = [sys.executable, "-c", FILL_UNTIL_REFUSED, str(path), str(bytes_max)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=True, cwd=Path(__file__).parents[2]
+        command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True, cwd=Path(__file__).parents[2]
     )
     sold, _, text = done.stdout.partition(" ")
     return int(sold), text
@@ -162,7 +163,9 @@ def test_one_sends_at_a_time_over_processes_and_the_dead_hold_nothing(tmp_path: 
     path = tmp_path / "outbox.sqlite"
     holder = (
         "import sys, time; from pathlib import Path; from merchant_gateway.outbox.drain_lock import DrainLock\n"
-        "with DrainLock(Path(sys.argv[1])).held(time.monotonic() + 5) as held: print(held, flush=True); time.sleep(60)"
+        "with DrainLock(Path(sys.argv[1])).held(time.monotonic() + 60) as held:\n"
+        "    print(held, flush=True)\n"
+        "    time.sleep(600)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", holder, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
@@ -182,7 +185,7 @@ def test_one_sends_at_a_time_over_processes_and_the_dead_hold_nothing(tmp_path: 
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
-    with lock.held(time.monotonic() + 5) as held:
+    with lock.held(time.monotonic() + PATIENCE_SECONDS) as held:
         assert held
         with DrainLock(path).held(time.monotonic() + 0.05) as held_again:
             assert not held_again

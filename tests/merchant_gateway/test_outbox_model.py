@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -31,7 +30,7 @@ from merchant_gateway.outbox import BurnOfflineError, FloorLimit, Outbox
 from merchant_gateway.retry import RetryPolicy
 from merchant_gateway.transaction_receipt import TransactionReceipt
 from merchant_gateway.transactions import burn, earn, open_card, refund
-from tests.merchant_gateway.outbox_scene import BAKERY, NOWHERE, STORE
+from tests.merchant_gateway.outbox_scene import BAKERY, NOWHERE, PATIENCE_SECONDS, STORE
 from tests.merchant_gateway.rules_alliance import LOG_KEY, RulesAlliance, directory_of, key_of
 
 NOON = datetime.datetime(2017, 1, 2, 12, tzinfo=datetime.UTC)
@@ -117,6 +116,7 @@ class OutboxMachine(RuleBasedStateMachine):
             Path(self._folder.name) / "outbox.sqlite",
             self._client,
             floor_limit=FLOOR,
+            patience_seconds=PATIENCE_SECONDS,
             retry=PATIENT,
             wall_clock=lambda: Instant(instant_of(self._now())),
         )
@@ -173,7 +173,7 @@ class OutboxMachine(RuleBasedStateMachine):
     )
     def a_large_burn_hears_no_answer(self, line: Line, card: str, points: int) -> None:
         self._change_line(Line.GOOD)
-        self._outbox.drain(10.0)
+        self._outbox.drain()
         self._sell(burn(self._next_reference(), card, STORE, points, self._now()), line)
         assert self._not_done, "it is above the floor limit"
 
@@ -200,7 +200,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def the_queue_is_drained(self, line: Line) -> None:
         self._change_line(line)
         try:
-            self._outbox.drain(10.0)
+            self._outbox.drain()
         except Killed:
             self._die_and_start_again()
 
@@ -248,5 +248,5 @@ class OutboxMachine(RuleBasedStateMachine):
         assert [reference for reference in sales if reference in set(in_order)] == in_order
 
 
-OutboxTest = pytest.mark.timeout(120)(OutboxMachine.TestCase)
-OutboxTest.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+OutboxTest = OutboxMachine.TestCase
+OutboxTest.settings = settings(max_examples=40, stateful_step_count=20)

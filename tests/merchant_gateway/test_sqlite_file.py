@@ -15,13 +15,13 @@ from merchant_gateway.receipt_store import ReceiptStore
 from merchant_gateway.transactions import earn
 from tests.merchant_gateway.outbox_scene import STORE, now
 from tests.merchant_gateway.test_outbox_file import LOG_KEY, client
+from tests.waiting import PATIENCE_SECONDS
 
 PROCESSES = 3
 THREADS = 5
 """Of each process."""
 FILES = 25
 """Opened one after the other, each by all at once."""
-TIMEOUT_SECONDS = 120
 
 Use = Callable[[Path, str], None]
 
@@ -41,7 +41,7 @@ def open_all(folder: Path, name: str, use: Use, barrier: Barrier, failures: Queu
 
     def open_each(thread: int) -> None:
         for number in range(FILES):
-            barrier.wait(TIMEOUT_SECONDS)
+            barrier.wait(PATIENCE_SECONDS)
             try:
                 use(folder / f"{number}.sqlite", f"{name}-{thread}")
             except Exception as error:  # whatever it is, the test shows it, and the others are not left waiting
@@ -67,7 +67,7 @@ def failures_of(use: Use, folder: Path) -> list[str]:
         each.start()
     told: list[str] = []
     while told.count("") < PROCESSES:
-        told.append(failures.get(timeout=TIMEOUT_SECONDS))
+        told.append(failures.get(timeout=5 * PATIENCE_SECONDS))
     for each in processes:
         each.join()
     return [text for text in told if text]

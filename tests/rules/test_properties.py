@@ -120,7 +120,7 @@ def net_of(world: World, kind: KindCode) -> Counter[tuple[str, str]]:
 
 
 @given(steps)
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 def test_a_reference_once_decided_keeps_its_decision(chosen: list[Step]) -> None:
     world = a_world()
     for step in chosen:
@@ -137,7 +137,7 @@ def test_a_reference_once_decided_keeps_its_decision(chosen: list[Step]) -> None
 
 
 @given(steps)
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_presenting_everything_again_changes_nothing(chosen: list[Step]) -> None:
     world = a_world()
     presented = run(world, chosen)
@@ -160,7 +160,7 @@ def test_presenting_everything_again_changes_nothing(chosen: list[Step]) -> None
 
 
 @given(splits)
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_a_presentment_split_into_single_ones_comes_to_the_same(chosen: list[Step]) -> None:
     whole, single = a_world(), a_world()
     for step in chosen:
@@ -178,7 +178,7 @@ def test_a_presentment_split_into_single_ones_comes_to_the_same(chosen: list[Ste
 
 
 @given(steps)
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_replaying_the_log_rebuilds_the_ledger(chosen: list[Step]) -> None:
     world = a_world()
     presented = run(world, chosen)
@@ -190,7 +190,7 @@ def test_replaying_the_log_rebuilds_the_ledger(chosen: list[Step]) -> None:
 
 
 @given(steps)
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 def test_no_order_makes_or_loses_points_on_a_card(chosen: list[Step]) -> None:
     world = a_world()
     run(world, chosen)
@@ -202,7 +202,7 @@ def test_no_order_makes_or_loses_points_on_a_card(chosen: list[Step]) -> None:
 
 
 @given(steps)
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 def test_no_order_makes_or_loses_points_of_a_merchant(chosen: list[Step]) -> None:
     """A merchant is owed what it redeemed, less what it issued that is neither open nor expired nor still due to it."""
     world = a_world()
@@ -242,7 +242,7 @@ earns_and_burns = st.lists(
 
 
 @given(earns_and_burns, st.randoms(use_true_random=False), days)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_refunding_everything_in_any_order_leaves_no_one_with_anything(
     chosen: list[Step], shuffled: random.Random, days_between: int
 ) -> None:
@@ -276,7 +276,7 @@ def test_refunding_everything_in_any_order_leaves_no_one_with_anything(
     st.randoms(use_true_random=False),
     days,
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_earns_all_refunded_leave_nothing_issued(
     earns: list[tuple[str, int, int]], shuffled: random.Random, days_between: int
 ) -> None:

@@ -119,7 +119,7 @@ steps_in_hours = st.lists(st.integers(0, 24 * 45), min_size=1, max_size=30)
 
 
 @given(steps_in_hours, st.sampled_from(ZONES))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_entry_lies_in_the_range_of_its_month(hours: list[int], zone: str) -> None:
     world = play("at 2026-01-02", time_zone=zone)
     window_of_entry = {0: world.directory.window_at(world.now)}

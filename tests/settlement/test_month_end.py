@@ -57,7 +57,7 @@ def settlements(draw: st.DrawFn) -> Settlement:
     return settle(directory_of(terms, draw(methods)), JANUARY, before, during, LOG_ROOT)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(settlements())
 def test_positions_sum_to_zero_and_payments_settle_them(settlement: Settlement) -> None:
     alliance = settlement.alliance
@@ -74,7 +74,7 @@ def test_positions_sum_to_zero_and_payments_settle_them(settlement: Settlement) 
         assert received - paid == each.net_minor
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(settlements())
 def test_nothing_is_lost_in_rounding(settlement: Settlement) -> None:
     for each in settlement.alliance.obligations:
@@ -86,7 +86,7 @@ def test_nothing_is_lost_in_rounding(settlement: Settlement) -> None:
             assert line.exact_minor == line.points * line.price * 100
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(settlements())
 def test_merchants_statements_make_up_the_alliances(settlement: Settlement) -> None:
     alliance = settlement.alliance
@@ -102,7 +102,7 @@ def test_merchants_statements_make_up_the_alliances(settlement: Settlement) -> N
     assert seen == set(alliance.obligations)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(flows(), methods, st.randoms(use_true_random=False))
 def test_neither_the_order_of_the_flows_nor_how_they_are_summed_matters(
     drawn: list[Flow], method: SettlementMethod, order: random.Random

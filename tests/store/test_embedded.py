@@ -7,7 +7,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,7 @@ from structlog.testing import capture_logs
 from clearing.errors import ClearingError
 from clearing.store import embedded
 from clearing.store.embedded_watch import LOOK_SECONDS, kept_running
-
-PROCESS_TIMEOUT_SECONDS = 60
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 USER_PROCESS = textwrap.dedent("""
     import sys
@@ -70,13 +69,6 @@ def server_runs(data_directory: Path) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PROCESS_TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
-
-
 class UserProcess:
     """Another process that holds the server until it is told to leave, or killed."""
 
@@ -95,13 +87,13 @@ class UserProcess:
 
     def leave(self) -> str:
         """End the process in good order; returns what it wrote to standard error."""
-        _, complaints = self.process.communicate("\n", timeout=PROCESS_TIMEOUT_SECONDS)
+        _, complaints = self.process.communicate("\n", timeout=PATIENCE_SECONDS)
         assert self.process.returncode == 0, complaints
         return complaints
 
     def kill(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
-        self.process.communicate(timeout=PROCESS_TIMEOUT_SECONDS)
+        self.process.communicate(timeout=PATIENCE_SECONDS)
         assert self.process.returncode == -number
 
 
@@ -209,7 +201,7 @@ def test_of_two_processes_that_keep_a_server_running_one_starts_it(data_director
 
 def test_a_forked_process_does_not_stop_the_server_of_its_parent(data_directory: Path) -> None:
     command = [sys.executable, "-c", FORKING_PROCESS, str(data_directory)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_TIMEOUT_SECONDS, check=False)
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert not server_runs(data_directory)
 

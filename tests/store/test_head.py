@@ -19,6 +19,7 @@ from clearing.store.head import FencedError, Head, read_head
 from clearing.store.record import BatchRecord, record_batch
 from clearing.store.tables import metadata
 from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance
+from tests.waiting import PATIENCE_SECONDS
 
 
 def _counts(engine: Engine) -> dict[str, int]:
@@ -61,7 +62,7 @@ def test_of_two_writers_at_once_one_commits_and_the_other_is_fenced(engine: Engi
         try:
             with engine.begin() as connection:
                 connection.execute(text("SELECT 1"))
-                both_ready.wait(timeout=30)
+                both_ready.wait(PATIENCE_SECONDS)
                 record_batch(connection, record)
                 time.sleep(0.2)  # long enough for the other to run into the lock
         except FencedError:

@@ -17,6 +17,7 @@ from clearing.store.database import open_engine, snapshot
 from clearing.store.database_errors import DatabaseUnavailableError, SchemaMismatchError
 from clearing.store.migration import MIGRATION_LOCK, migrate
 from clearing.store.tables import metadata
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_the_tables_are_those_that_queries_name(engine: Engine) -> None:
@@ -46,7 +47,7 @@ def test_processes_that_start_together_make_the_tables_once(database_url: str) -
     all_ready = threading.Barrier(len(engines))
 
     def start(engine: Engine) -> None:
-        all_ready.wait(timeout=30)
+        all_ready.wait(PATIENCE_SECONDS)
         migrate(engine, said.append)
 
     with ThreadPoolExecutor(len(engines)) as pool:

@@ -76,7 +76,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps)
 def test_loading_gives_the_state_that_was_decided(engine: Engine, steps: list[Step]) -> None:
     with engine.begin() as connection:

@@ -6,18 +6,19 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 from sqlalchemy import Engine, text
 
 from clearing.store.writer_lock import (
+    LEASE_SECONDS,
     LockHolder,
     WriterLock,
     WriterLockHeldError,
     hold_writer_lock,
     wait_for_writer_lock,
 )
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 FIRST_HEAD = "INSERT INTO log_head (size, root, accepted_at, checkpoint) VALUES (1, sha256(''), 0, '')"
 HOLDER = textwrap.dedent("""
@@ -56,14 +57,15 @@ def test_a_writer_whose_session_was_ended_does_not_hold_the_lock(engine: Engine)
     lock = hold_writer_lock(engine)
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"))
-    with _taken_within(engine, seconds=10) as second:
+    with _taken(engine) as second:
         assert not lock.still_held()
         assert second.still_held()
 
 
 def test_an_idle_writer_keeps_its_lock_for_longer_than_its_lease(engine: Engine) -> None:
-    with hold_writer_lock(engine, lease_seconds=3) as lock:
-        time.sleep(4.5)
+    with hold_writer_lock(engine) as lock:
+        taken_s = lock.seen_s
+        wait_until(lambda: lock.is_lost or lock.seen_s > taken_s + LEASE_SECONDS)
         assert not lock.is_lost
         assert lock.still_held()
 
@@ -77,9 +79,9 @@ def test_a_frozen_writer_loses_the_lock_and_learns_it_when_it_wakes_up(engine: E
     try:
         assert frozen.stdout.readline() == "held\n"
         frozen.send_signal(signal.SIGSTOP)
-        with _taken_within(engine, seconds=20) as second:
+        with _taken(engine) as second:
             frozen.send_signal(signal.SIGCONT)
-            said, _ = frozen.communicate("go on\n", timeout=20)
+            said, _ = frozen.communicate("go on\n", timeout=PATIENCE_SECONDS)
             assert said == "still held: False\n"
             assert second.still_held()
     finally:
@@ -111,11 +113,6 @@ def test_waiting_for_the_lock_can_be_given_up(engine: Engine) -> None:
         pass
 
 
-def _taken_within(engine: Engine, *, seconds: int) -> WriterLock:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return hold_writer_lock(engine)
-        except WriterLockHeldError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+def _taken(engine: Engine) -> WriterLock:
+    """The lock, as soon as nobody else has it."""
+    return hold_writer_lock(engine, patience_seconds=PATIENCE_SECONDS)

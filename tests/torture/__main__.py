@@ -28,7 +28,14 @@ from tests.integration.house import Blow, house
 
 KILLS_PER_HOUSE = 50
 """Then begins a new, empty one: each check reads the whole log."""
-SHARES = {Blow.GATEWAY: 40, Blow.POSTGRES: 20, Blow.BACKEND: 15, Blow.MACHINE: 15, Blow.POSTMASTER: 10}
+SHARES = {
+    Blow.GATEWAY: 35,
+    Blow.HELPERS: 10,
+    Blow.POSTGRES: 15,
+    Blow.BACKEND: 15,
+    Blow.MACHINE: 15,
+    Blow.POSTMASTER: 10,
+}
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from clearing.cli.bench.workload import SIGNED_SINGLES, UNARY, Population, Stock
 from clearing.envelope import pre_authentication_encoding
 from clearing.keys import PrivateKey, signature_holds
 from clearing.model import KeyId
-from clearing.store.bulk import copy_rows, driver_cursor
+from clearing.store.bulk import copy_in, copy_of_rows, driver_cursor
 from clearing.v1.merchant_gateway_pb2 import SubmitRequest
 from merchant_gateway.admission import SUBMITS_MAX
 
@@ -136,7 +136,7 @@ def _copy(engine: sqlalchemy.Engine, seconds: float) -> float:
                 for place, card in enumerate(cards)
             ]
             with driver_cursor(connection) as cursor:
-                copy_rows(cursor, "bench_copied", columns, rows)
+                copy_in(cursor, copy_of_rows("bench_copied", columns, rows))
             connection.commit()
             copied += len(rows)
         connection.execute(sqlalchemy.text("DROP TABLE bench_copied"))
