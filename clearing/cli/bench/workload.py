@@ -50,8 +50,8 @@ class Shape:
 
 
 UNARY: Final = Shape("unary", 64, 1, 1, 5_000)
-SIGNED_SINGLES: Final = Shape("signed_singles", 16, 100, 1, 20_000)
-SIGNED_BATCHES: Final = Shape("signed_batches", 16, 2, 100, 40_000)
+SIGNED_SINGLES: Final = Shape("signed_singles", 24, 100, 1, 20_000)
+SIGNED_BATCHES: Final = Shape("signed_batches", 32, 2, 100, 40_000)
 
 
 @dataclass(frozen=True, slots=True)
