@@ -31,8 +31,9 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED) ## Three months of an alliance, from signed transactions to an audited settlement, in demo-output/
 	$(BIN)/clearing demo --output demo-output
 
+# Two at a time, a file each: most tests wait for processes half of the time.
 test: $(INSTALLED) ## Run all tests, on a real PostgreSQL and real gRPC
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(INSTALLED) ## A million mutated and random calls at the gateway's handlers; a share of it is in make test
 	$(BIN)/python -m tests.fuzz

@@ -26,7 +26,7 @@ REFUSALS_PER_SECOND_MAX = 50
 
 
 class BatchReport:
-    """Counts each batch for the metrics, and logs it; used by the writer's thread alone."""
+    """Counts each batch for the metrics, and logs it; used by the answerer's thread alone."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

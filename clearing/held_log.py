@@ -82,8 +82,9 @@ class HeldLog:
                     raise
                 # Our own lost session, which the database ends when its lease is over; or nobody any more.
                 raise DatabaseUnavailableError(str(error)) from error
-        self._on_reread()
         self.state = self._read_state()
+        # Only now: read before, it would lack what an earlier writer's last commit added to the log in between.
+        self._on_reread()
         self._is_in_doubt = False
 
     def release(self) -> None:

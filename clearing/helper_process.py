@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -31,6 +33,7 @@ class HelperProcess:
         with _signals_blocked():
             self._process.start()
         theirs.close()
+        weakref.finalize(self, self._pipe.close)  # at its exit, Python waits for every process that was started
 
     @property
     def process_id(self) -> int | None:
@@ -41,6 +44,10 @@ class HelperProcess:
         """The answer. Raises ``OSError`` or ``EOFError`` if the process is gone: then nobody knows how far it came."""
         self._pipe.send_bytes(question)
         return self._pipe.recv_bytes()
+
+    def kill(self) -> None:
+        """End it wherever it is. For any thread."""
+        self._process.kill()
 
     def hang_up(self) -> None:
         """Have it end once it has answered; nothing may be asked any more."""
@@ -57,6 +64,7 @@ class HelperProcess:
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Started in here, a process does not hear what reaches its whole group: who asks it finishes its work first."""
+    resource_tracker.ensure_running()  # the first process that is started would start it, and that lets signals through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield

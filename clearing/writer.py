@@ -20,7 +20,7 @@ import structlog
 
 from clearing.answerer import Answerer
 from clearing.authentication import SignedMessage
-from clearing.batch import decide_batch
+from clearing.batch import DecidedBatch, decide_batch
 from clearing.clock import WallClock, system_time
 from clearing.committer import Committer, Committing
 from clearing.errors import ClearingError, ErrorReason, Rejection
@@ -30,8 +30,9 @@ from clearing.log.note import Signer
 from clearing.metrics import NO_METRICS, Metrics, Stage, StageTimer, WriterGauges
 from clearing.pool import Call, Pool, Reply
 from clearing.rules.directory import Directory
+from clearing.rules.presentment import AlreadyDecided
 from clearing.store.database_errors import DatabaseUnavailableError
-from clearing.store.head import FencedError, Head
+from clearing.store.head import FencedError, Head, fenced
 from clearing.store.record import statements_of
 from clearing.store.recorder import DatabaseRecorder, Recorder
 from clearing.store.writer_lock import WriterLock, WriterLockHeldError
@@ -167,9 +168,9 @@ class Writer:
             if self._ahead is None and not calls:
                 self._loader.pause()
                 self._committer.pause()
-            if self._ahead is not None and (self._ahead.done.done() or self._log.is_lost):
+            if self._ahead is None or self._ahead.done.done() or self._log.is_lost:
                 self._settle()
-            self._log.make_sure()
+                self._log.make_sure()  # never with a batch under way: it could be committed after the state is read
             if calls:
                 self._decide(calls)
             elif self._ahead is None:
@@ -193,6 +194,8 @@ class Writer:
         statements = list(statements_of(batch.record)) if batch.record is not None else []
         timer.ended(Stage.RECORD)
         self._settle()
+        if batch.record is None:
+            _require_newest(batch)
         self._loader.keep(ledger.cards, batch.record)
         self._ahead = self._committer.commit(batch, statements, calls, timer)
 
@@ -264,3 +267,13 @@ class Writer:
             rejection = Rejection(ErrorReason.INTERNAL, "the writer failed; the gateway's log says more")
         for call in calls:
             call.turn_away(rejection)
+
+
+def _require_newest(batch: DecidedBatch) -> None:
+    """Raise ``FencedError`` where a message was decided in an entry beyond the state that the batch was decided upon.
+
+    A batch that records something learns by the swap of the heads that the log has grown; this one does not.
+    """
+    size = batch.appended.old_size
+    if any(isinstance(answer, AlreadyDecided) and answer.entry_index >= size for answer in batch.answers):
+        raise fenced(size)

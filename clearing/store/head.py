@@ -57,13 +57,17 @@ def swap_of_heads(old: Head | None, new: Head) -> Execution:
     A second writer waits there until the first has committed or rolled back. It is a FencedError if ``old`` is not the
     head any more.
     """
-    fenced = FencedError(
-        f"Another writer has grown the log beyond {old.size if old else 0} entries. This process records nothing "
-        "any more: stop it, or let it start again as a standby."
-    )
     values = (new.size, new.root, new.accepted_at, new.checkpoint)
     if old is None:
-        return Execution(_FIRST_HEAD, values, 1, fenced)
+        return Execution(_FIRST_HEAD, values, 1, fenced(0))
     assert new.size > old.size, "the log only grows"
     assert new.accepted_at >= old.accepted_at, "time never goes back"
-    return Execution(_SWAP_HEAD, (*values, old.size, old.root), 1, fenced)
+    return Execution(_SWAP_HEAD, (*values, old.size, old.root), 1, fenced(old.size))
+
+
+def fenced(size: int) -> FencedError:
+    """The error of a writer that took the log to have so many entries, and it has more."""
+    return FencedError(
+        f"Another writer has grown the log beyond {size} entries. This process records nothing any more: stop it, or "
+        "let it start again as a standby."
+    )

@@ -1,4 +1,4 @@
-"""Step 7 of a transaction's way: a decided batch becomes rows, inside the caller's database transaction."""
+"""Step 7 of a transaction's way: a decided batch becomes rows, by statements to be executed in one transaction."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from clearing.log.tiles import TILE_WIDTH, Tile
 from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Reference, WindowId
 from clearing.rules.card import Card
 from clearing.rules.ledger import KindCode, RecordedInstruction, RecordedTransaction
 from clearing.rules.movements import Posting
-from clearing.store.bulk import Prepared, array_literal, copy_of_entries, copy_of_rows, driver_cursor
+from clearing.store.bulk import Prepared, array_literal, copy_of_entries, copy_of_rows
 from clearing.store.head import Head, swap_of_heads
 from clearing.store.record_cards import changes_of_cards, not_as_loaded
-from clearing.store.statements import Execution, Statement, execute
+from clearing.store.statements import Execution, Statement
 
 
 class LogEntry(NamedTuple):
@@ -64,23 +62,12 @@ class BatchRecord:
     """Windows that begin in this batch."""
 
 
-def record_batch(connection: Connection, record: BatchRecord) -> None:
-    """Write the batch. The caller commits or, on any error, rolls back.
-
-    Raises:
-        FencedError: the head in the database is not ``old_head``.
-        StoredStateError: the tables do not hold what was loaded from them.
-    """
-    assert connection.in_transaction(), "a batch is recorded whole or not at all"
-    with driver_cursor(connection) as cursor:
-        execute(cursor, statements_of(record))
-
-
 def statements_of(record: BatchRecord) -> Iterator[Statement]:
     """What writes the batch, in order.
 
-    The head is swapped first: a fenced writer learns it before it has written anything, and a second writer that comes
-    meanwhile waits for this batch only.
+    Executing it raises ``FencedError`` where the head in the database is not ``old_head``, and ``StoredStateError``
+    where the tables do not hold what was loaded from them. The head is swapped first: a fenced writer learns it before
+    it has written anything, and a second writer that comes meanwhile waits for this batch only.
     """
     old_size = 0 if record.old_head is None else record.old_head.size
     yield swap_of_heads(record.old_head, record.new_head)

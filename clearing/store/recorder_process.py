@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import pickle
 import sys
+import threading
+import time
 from collections.abc import Iterable
+from typing import Final
 
 import psycopg2
 import sqlalchemy
@@ -26,6 +29,11 @@ from clearing.store.statements import Statement
 logger = structlog.get_logger()
 
 
+PATIENCE_SECONDS: Final = 60.0
+"""How long a batch may take, beyond every time limit of the database's, before its process is taken to be frozen."""
+WATCH_SECONDS: Final = 1.0
+
+
 class RecordingFailedError(Exception):
     """A batch could not be committed, in a way that correct operation never brings about."""
 
@@ -38,6 +46,10 @@ class RecorderProcess(Closing):
         self._arguments = (engine.url.render_as_string(hide_password=False), application_name)
         self._helper = self._start()
         self._is_paused = True
+        self._asked_s: float | None = None
+        """Since when an answer is awaited, by the monotonic clock."""
+        self._closing = threading.Event()
+        threading.Thread(target=self._watch, name="recorder watch", daemon=True).start()
 
     def commit(self, statements: Iterable[Statement]) -> Recorded:
         """Commit them in one transaction; see ``Recorder``.
@@ -64,6 +76,17 @@ class RecorderProcess(Closing):
 
     def close(self) -> None:
         """End it."""
+        self._closing.set()
+        self._end()
+
+    def _watch(self) -> None:
+        """Kill the process if it is frozen; whoever waits for it learns that it is gone."""
+        while not self._closing.wait(WATCH_SECONDS):
+            asked_s = self._asked_s
+            if asked_s is not None and time.monotonic() - asked_s > PATIENCE_SECONDS:
+                self._helper.kill()
+
+    def _end(self) -> None:
         self._helper.hang_up()
         self._helper.wait()
 
@@ -71,16 +94,26 @@ class RecorderProcess(Closing):
         return HelperProcess("recorder", _committing, *self._arguments)
 
     def _ask(self, statements: list[Statement]) -> object:
+        question = pickle.dumps(statements, pickle.HIGHEST_PROTOCOL)
+        self._asked_s = time.monotonic()
         try:
-            answer = self._helper.ask(pickle.dumps(statements, pickle.HIGHEST_PROTOCOL))
+            answer = self._helper.ask(question)
         except (OSError, EOFError):
             logger.warning("recorder_lost", process_id=self._helper.process_id)
-            self.close()
-            self._helper = self._start()
+            self._end()
+            try:
+                self._helper = self._start()
+            except OSError as error:  # the next batch finds the old one gone, and tries again
+                return DatabaseUnavailableError(
+                    f"The process that commits batches has ended, and no other can be started: {error.strerror}. Let "
+                    "the gateway have more open files, processes or memory."
+                )
             return DatabaseUnavailableError(
                 "The process that commits batches has ended, and another is started. Try again; if it lasts, look in "
                 "the system's log for what ends it, such as a lack of memory."
             )
+        finally:
+            self._asked_s = None
         return pickle.loads(answer)  # noqa: S301 - from our own process
 
 

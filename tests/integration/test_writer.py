@@ -19,7 +19,7 @@ from clearing.cli.assembly import Gateway
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import timestamp_of
 from clearing.envelope import sign_envelope
-from clearing.held_log import WrongLogKeyError
+from clearing.held_log import HeldLog, WrongLogKeyError
 from clearing.keys import PrivateKey
 from clearing.log.note import Signer
 from clearing.model import MICROSECONDS_PER_DAY, Instant
@@ -165,6 +165,40 @@ def test_a_writer_without_the_lock_does_not_stop_the_one_that_has_it(unaware: Al
         alliance.channel.close()
         before.close()
     assert complaints(alliance.engine) == []
+
+
+def test_an_answer_that_another_writers_last_commit_holds_is_given_and_not_recorded_again(unaware: Alliance) -> None:
+    alliance = unaware
+    payload = alliance.instruction(admit_merchant=instruction_pb2.AdmitMerchant(merchant="late", legal_name="Late"))
+    request = instruction_request(sign_envelope(payload, instruction_contract.PAYLOAD_TYPE, [alliance.operator]))
+    with succeeded(alliance) as successor:
+        before, late = alliance.channel, alliance.operations.Instruct(request, timeout=CALL_TIMEOUT_SECONDS).receipt
+        alliance.call(successor.server.address)
+        with untouched(alliance.engine):
+            again = alliance.operations.Instruct(request, timeout=CALL_TIMEOUT_SECONDS).receipt
+        assert (again.replayed, again.index, again.entry) == (True, late.index, late.entry)
+        assert successor.writer.log_entries == late.index + 1
+        alliance.channel.close()
+        before.close()
+    assert complaints(alliance.engine) == []
+
+
+def test_what_is_remembered_beside_the_state_is_told_to_read_itself_again_after_the_state(alliance: Alliance) -> None:
+    """Read before, it could lack what was committed in between, and nothing would ever tell."""
+    alliance.close()
+    sizes: list[int] = []
+    log = HeldLog(alliance.engine, alliance.log_key, None, on_reread=lambda: sizes.append(log.state.edge.size))
+    before = log.state.edge.size
+    take_lock_away(alliance.engine)
+    alliance.open()
+    alliance.open_card("bakery")
+    alliance.close()
+    log.doubt()
+    log.make_sure()
+    log.make_sure()
+    assert sizes == [before + 1]
+    log.release()
+    alliance.open()
 
 
 def test_another_log_key_than_the_foundings_is_refused_and_the_log_stays_free(alliance: Alliance) -> None:

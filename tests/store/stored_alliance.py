@@ -39,9 +39,11 @@ from clearing.rules.directory import Directory
 from clearing.rules.instruction import InstructionDecision, decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.presentment import PresentmentDecision, decide_presentment
+from clearing.store.bulk import driver_cursor
 from clearing.store.head import Head
 from clearing.store.load import load_ledger
-from clearing.store.record import BatchRecord, EntryPosting, LogEntry, record_batch
+from clearing.store.record import BatchRecord, EntryPosting, LogEntry, statements_of
+from clearing.store.statements import execute
 
 BAKERY, CINEMA, GARAGE = MerchantId("bakery"), MerchantId("cinema"), MerchantId("garage")
 MERCHANTS = (BAKERY, CINEMA, GARAGE)
@@ -94,6 +96,12 @@ def transaction(
         kind,
         digest((reference, card, kind)),
     )
+
+
+def record_batch(connection: Connection, record: BatchRecord) -> None:
+    """Write the batch in the connection's transaction."""
+    with driver_cursor(connection) as cursor:
+        execute(cursor, statements_of(record))
 
 
 @dataclass(slots=True)

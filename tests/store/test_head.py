@@ -16,9 +16,9 @@ from clearing.store.books import check_books
 from clearing.store.database import snapshot
 from clearing.store.database_errors import StoredStateError
 from clearing.store.head import FencedError, Head, read_head
-from clearing.store.record import BatchRecord, record_batch
+from clearing.store.record import BatchRecord
 from clearing.store.tables import metadata
-from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance
+from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance, record_batch
 from tests.waiting import PATIENCE_SECONDS
 
 

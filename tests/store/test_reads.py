@@ -28,8 +28,7 @@ from clearing.store.log_reads import (
     stream_entries,
     stream_instructions,
 )
-from clearing.store.record import record_batch
-from tests.store.stored_alliance import BAKERY, CARDS, CINEMA, StoredAlliance, transaction
+from tests.store.stored_alliance import BAKERY, CARDS, CINEMA, StoredAlliance, record_batch, transaction
 
 
 @pytest.fixture

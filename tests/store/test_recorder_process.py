@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
 from sqlalchemy import Engine, text
 
 from clearing.model import Earn, OpenCard, Points
+from clearing.store import recorder_process
 from clearing.store.books import check_books
 from clearing.store.database import snapshot
 from clearing.store.database_errors import DatabaseUnavailableError, StoredStateError
@@ -133,6 +136,51 @@ def test_one_that_is_killed_is_replaced_and_its_batch_is_in_doubt(
     assert committed_size(alliance.engine) == 1
     recorder.commit(statements_of(record))
     assert committed_size(alliance.engine) == 2
+    assert recorder.process_id != process_id
+
+
+def test_where_no_other_can_be_started_the_database_is_unavailable_until_one_can(
+    alliance: StoredAlliance, recorder: RecorderProcess
+) -> None:
+    record = decided(alliance, "earn-1")
+    assert recorder.process_id is not None
+    psutil.Process(recorder.process_id).kill()
+    with no_more_files_open(), pytest.raises(DatabaseUnavailableError, match="started: Too many open files"):
+        recorder.commit(statements_of(record))
+    with pytest.raises(DatabaseUnavailableError, match="another is started"):
+        recorder.commit(statements_of(record))
+    recorder.commit(statements_of(record))
+    assert committed_size(alliance.engine) == 2
+
+
+@contextmanager
+def no_more_files_open() -> Iterator[None]:
+    """Within the block this process can open no file, pipe or connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_one_that_is_frozen_is_killed_and_replaced(
+    alliance: StoredAlliance, recorder: RecorderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = decided(alliance, "earn-1")
+    recorder.commit(statements_of(record))
+    alliance.committed(record)
+    record = decided(alliance, "earn-2")
+    process_id = recorder.process_id
+    assert process_id is not None
+    os.kill(process_id, signal.SIGSTOP)
+    monkeypatch.setattr(recorder_process, "PATIENCE_SECONDS", 0.5)
+    with pytest.raises(DatabaseUnavailableError, match="The process that commits batches has ended"):
+        recorder.commit(statements_of(record))
+    monkeypatch.undo()
+    assert committed_size(alliance.engine) == 2
+    recorder.commit(statements_of(record))
+    assert committed_size(alliance.engine) == 3
     assert recorder.process_id != process_id
 
 
