@@ -11,6 +11,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Final
 
+from clearing.closing import Closing
+
 END_SECONDS: Final = 5.0
 
 Answer = Callable[[bytes], bytes]
@@ -20,7 +22,7 @@ _spawning: Final = multiprocessing.get_context("spawn")
 """A fork would copy gRPC's threads as they happen to be."""
 
 
-class HelperProcess:
+class HelperProcess(Closing):
     """Answers one question at a time. It ends when it is closed, and when this process ends, however that ends."""
 
     def __init__(self, name: str, answering: Callable[..., Answer], *arguments: str) -> None:
@@ -59,6 +61,11 @@ class HelperProcess:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+    def close(self) -> None:
+        """End it; nothing may be under way."""
+        self.hang_up()
+        self.wait()
 
 
 @contextmanager

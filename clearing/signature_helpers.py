@@ -41,8 +41,7 @@ class SignatureHelpers(Closing):
             return int.from_bytes(helper.ask(marshal.dumps(list(checks))))
         except (OSError, EOFError):
             logger.warning("signature_helper_lost", process_id=helper.process_id)
-            helper.hang_up()
-            helper.wait()
+            helper.close()
             helper = _start()
             return leading_that_hold(checks)
         finally:

@@ -34,17 +34,14 @@ def repeating(times: str) -> Answer:
 
 def outlives_signals() -> bool:
     """Whether a process that is started now still answers after the signals of a terminal and of a service manager."""
-    helper = HelperProcess("repeating", repeating, "2")
-    assert helper.process_id is not None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        os.kill(helper.process_id, number)
-    try:
-        return helper.ask(b"so") == b"soso"
-    except (OSError, EOFError):
-        return False
-    finally:
-        helper.hang_up()
-        helper.wait()
+    with HelperProcess("repeating", repeating, "2") as helper:
+        assert helper.process_id is not None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(helper.process_id, number)
+        try:
+            return helper.ask(b"so") == b"soso"
+        except (OSError, EOFError):
+            return False
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:

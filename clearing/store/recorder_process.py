@@ -28,7 +28,6 @@ from clearing.store.statements import Statement
 
 logger = structlog.get_logger()
 
-
 PATIENCE_SECONDS: Final = 60.0
 """How long a batch may take, beyond every time limit of the database's, before its process is taken to be frozen."""
 WATCH_SECONDS: Final = 1.0
@@ -77,7 +76,7 @@ class RecorderProcess(Closing):
     def close(self) -> None:
         """End it."""
         self._closing.set()
-        self._end()
+        self._helper.close()
 
     def _watch(self) -> None:
         """Kill the process if it is frozen; whoever waits for it learns that it is gone."""
@@ -85,10 +84,6 @@ class RecorderProcess(Closing):
             asked_s = self._asked_s
             if asked_s is not None and time.monotonic() - asked_s > PATIENCE_SECONDS:
                 self._helper.kill()
-
-    def _end(self) -> None:
-        self._helper.hang_up()
-        self._helper.wait()
 
     def _start(self) -> HelperProcess:
         return HelperProcess("recorder", _committing, *self._arguments)
@@ -100,7 +95,7 @@ class RecorderProcess(Closing):
             answer = self._helper.ask(question)
         except (OSError, EOFError):
             logger.warning("recorder_lost", process_id=self._helper.process_id)
-            self._end()
+            self._helper.close()
             try:
                 self._helper = self._start()
             except OSError as error:  # the next batch finds the old one gone, and tries again

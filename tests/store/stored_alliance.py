@@ -21,12 +21,14 @@ from clearing.model import (
     Channel,
     ClockKind,
     CreateAlliance,
+    Earn,
     EntryIndex,
     ExpireLots,
     Instant,
     Instruction,
     MerchantId,
     Outcome,
+    Points,
     Presentment,
     Reference,
     SettlementMethod,
@@ -40,6 +42,7 @@ from clearing.rules.instruction import InstructionDecision, decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.presentment import PresentmentDecision, decide_presentment
 from clearing.store.bulk import driver_cursor
+from clearing.store.database import snapshot
 from clearing.store.head import Head
 from clearing.store.load import load_ledger
 from clearing.store.record import BatchRecord, EntryPosting, LogEntry, statements_of
@@ -215,3 +218,10 @@ class StoredAlliance:
         self.ledger.cards.update(record.cards_after)
         self.ledger.transactions.update(record.transactions)
         self.ledger.instructions.update(record.instructions)
+
+
+def decided(alliance: StoredAlliance, reference: str) -> BatchRecord:
+    """A batch, not recorded yet, in which the first card earns seven points."""
+    message = alliance.one(BAKERY, reference, CARDS[0], Earn(Points(7), None))
+    with snapshot(alliance.engine) as connection:
+        return alliance.decide(alliance.load(connection, [message]), [message])[0]

@@ -18,7 +18,7 @@ from clearing.store.database_errors import StoredStateError
 from clearing.store.head import FencedError, Head, read_head
 from clearing.store.record import BatchRecord
 from clearing.store.tables import metadata
-from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance, record_batch
+from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance, decided, record_batch
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -26,12 +26,6 @@ def _counts(engine: Engine) -> dict[str, int]:
     with snapshot(engine) as connection:
         tables = metadata.tables.items()
         return {name: connection.scalar(select(func.count()).select_from(table)) or 0 for name, table in tables}
-
-
-def _decided(alliance: StoredAlliance, reference: str) -> BatchRecord:
-    message = alliance.one(BAKERY, reference, CARDS[0], Earn(Points(7), None))
-    with snapshot(alliance.engine) as connection:
-        return alliance.decide(alliance.load(connection, [message]), [message])[0]
 
 
 def test_an_empty_log_has_no_head(engine: Engine) -> None:
@@ -55,7 +49,7 @@ def test_of_two_writers_at_once_one_commits_and_the_other_is_fenced(engine: Engi
     alliance = StoredAlliance(engine)
     if founded:
         alliance.batch(alliance.one(BAKERY, "open", CARDS[0], OpenCard()))
-    records = [_decided(alliance, f"earn-{writer}") for writer in range(2)]
+    records = [decided(alliance, f"earn-{writer}") for writer in range(2)]
     both_ready = threading.Barrier(2)
 
     def write(record: BatchRecord) -> str:
@@ -80,7 +74,7 @@ def test_of_two_writers_at_once_one_commits_and_the_other_is_fenced(engine: Engi
 def test_a_writer_that_was_overtaken_is_fenced_before_it_writes(engine: Engine) -> None:
     alliance = StoredAlliance(engine)
     alliance.batch(alliance.one(BAKERY, "open", CARDS[0], OpenCard()))
-    late = _decided(alliance, "late")
+    late = decided(alliance, "late")
     alliance.batch(alliance.one(BAKERY, "early", CARDS[0], Earn(Points(7), None)))
     before = _counts(engine)
     with engine.connect() as connection:
@@ -94,7 +88,7 @@ def test_a_writer_that_was_overtaken_is_fenced_before_it_writes(engine: Engine) 
 def test_a_head_of_the_same_size_and_another_root_is_not_swapped(engine: Engine) -> None:
     alliance = StoredAlliance(engine)
     alliance.batch(alliance.one(BAKERY, "open", CARDS[0], OpenCard()))
-    record = _decided(alliance, "earn")
+    record = decided(alliance, "earn")
     other = replace(record, old_head=Head(1, bytes(32), Instant(0), ""))
     with pytest.raises(FencedError), engine.begin() as connection:
         record_batch(connection, other)
@@ -106,7 +100,7 @@ def test_a_batch_decided_on_a_card_that_the_database_does_not_hold_is_not_record
         alliance.one(BAKERY, "open", CARDS[0], OpenCard()),
         alliance.one(BAKERY, "earn-1", CARDS[0], Earn(Points(7), None)),
     )
-    record = _decided(alliance, "earn-2")
+    record = decided(alliance, "earn-2")
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM cards"))
     before = _counts(engine)

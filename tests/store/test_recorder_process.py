@@ -18,9 +18,9 @@ from clearing.store.books import check_books
 from clearing.store.database import snapshot
 from clearing.store.database_errors import DatabaseUnavailableError, StoredStateError
 from clearing.store.head import FencedError, read_head
-from clearing.store.record import BatchRecord, statements_of
+from clearing.store.record import statements_of
 from clearing.store.recorder_process import RecorderProcess, RecordingFailedError
-from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance
+from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance, decided
 
 SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'recorder under test'"
 
@@ -36,12 +36,6 @@ def alliance(engine: Engine) -> StoredAlliance:
     alliance = StoredAlliance(engine)
     alliance.batch(alliance.one(BAKERY, "open", CARDS[0], OpenCard()))
     return alliance
-
-
-def decided(alliance: StoredAlliance, reference: str) -> BatchRecord:
-    message = alliance.one(BAKERY, reference, CARDS[0], Earn(Points(7), None))
-    with snapshot(alliance.engine) as connection:
-        return alliance.decide(alliance.load(connection, [message]), [message])[0]
 
 
 def committed_size(engine: Engine) -> int:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from clearing.cli.bench.load_client import LoadClientError, Ran, Run, Sign, serve
 from clearing.cli.bench.processes import cpu_seconds
 from clearing.cli.bench.workload import Population, Stock
+from clearing.closing import Closing
 
 PROCESSES: Final = 2
 """Fewer could not keep the gateway busy with single calls; more would only take its time."""
@@ -50,7 +50,7 @@ class CallsMade:
         )
 
 
-class LoadClients:
+class LoadClients(Closing):
     """The processes that sign and call. They end with the block, or with this process."""
 
     def __init__(self, population: Population) -> None:
@@ -136,16 +136,6 @@ class LoadClients:
             if process.is_alive():
                 process.kill()
                 process.join()
-
-    def __enter__(self) -> Self:
-        """Nothing more."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End the processes, whatever happened."""
-        self.close()
 
 
 GONE: Final = "a load client has ended by itself; what it wrote above says why"
