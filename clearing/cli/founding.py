@@ -15,7 +15,7 @@ from clearing.contract.entry import timestamp_of
 from clearing.contract.instruction import PAYLOAD_TYPE
 from clearing.envelope import sign_envelope
 from clearing.errors import ClearingError, Rejection
-from clearing.key_files import read_private_key, write_private_key
+from clearing.key_files import KeyFileExistsError, read_private_key, write_private_key
 from clearing.keys import PrivateKey
 from clearing.log.note import Signer, Verifier
 from clearing.model import Instant, Role
@@ -34,6 +34,10 @@ class AlreadyFoundedError(ClearingError):
     """The log has its alliance."""
 
 
+class FoundingUnderWayError(ClearingError):
+    """Another command founds an alliance in the same home folder, with keys of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Founded:
     """A founded alliance."""
@@ -50,8 +54,9 @@ def found_alliance(
     """Found the alliance with an operator's key for each of ``holders``, in the home and database of the settings.
 
     ``constitution`` says all but keys and rules version. Interrupted, it can be run again: keys that are there are
-    used. Raises ``Rejection`` naming what is wrong with the constitution, ``AlreadyFoundedError``, ``NoteError`` for an
-    origin that cannot be a log's name, and what reading keys and opening the database raise.
+    used. Raises ``Rejection`` naming what is wrong with the constitution, ``AlreadyFoundedError``,
+    ``FoundingUnderWayError``, ``NoteError`` for an origin that cannot be a log's name, and what reading keys and
+    opening the database raise.
     """
     home = home_of(settings)
     operators = {slug(holder, "--operator"): _key(home.key_file("operator", holder), settings) for holder in holders}
@@ -66,6 +71,18 @@ def found_alliance(
 def _key(path: Path, settings: Settings) -> PrivateKey:
     """The key in the file, which an interrupted founding has left; a new one where there is none."""
     return read_private_key(path, settings.passphrase_bytes) if path.exists() else PrivateKey.generate()
+
+
+def _keep(path: Path, key: PrivateKey, settings: Settings) -> None:
+    """Have the key in the file. Raises ``FoundingUnderWayError`` if the file holds another by now."""
+    try:
+        write_private_key(path, key, settings.passphrase_bytes)
+    except KeyFileExistsError:
+        if read_private_key(path, settings.passphrase_bytes) != key:
+            raise FoundingUnderWayError(
+                f"another clearing init has made {path} at this moment; wait until it has ended, and run this again "
+                "if it has failed"
+            ) from None
 
 
 def _signed(
@@ -103,8 +120,7 @@ def _write(
                 )
         home.make_folders()
         for path, key in keys.items():
-            if not path.exists():
-                write_private_key(path, key, settings.passphrase_bytes)
+            _keep(path, key, settings)
         card_secret(home.card_token_secret_file)  # made now, so that it is backed up with the keys
         home.write_alliance(Alliance(signer.verifier))
         writer = Writer(engine, signer)

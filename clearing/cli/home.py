@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +109,8 @@ class Home:
         if len(candidates) == 1:
             return candidates[0]
         if not candidates:
+            if self.keys.exists() and not os.access(self.keys, os.R_OK | os.X_OK):
+                raise HomeError(f"cannot read {self.keys}: it is closed to you; name your key with --key FILE")
             raise HomeError(f"no key lies in {self.keys}; name yours with --key FILE or CLEARING_KEY")
         names = ", ".join(path.name for path in candidates)
         raise HomeError(f"several keys lie in {self.keys} ({names}); say which with --key FILE or CLEARING_KEY")
