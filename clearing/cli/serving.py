@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import signal
 import threading
 import time
@@ -37,6 +38,9 @@ TURN_AWAY_SECONDS = 0.5
 """How long new calls are told that the gateway stops, before it hangs up: calls that come at that very moment hear
 nothing better from gRPC than that they were cancelled."""
 
+OPEN_FILES = 10_240
+"""Each connected till is an open file, and the usual soft limit, of 1,024, is less than some alliances have tills."""
+
 
 class NotFoundedError(ClearingError):
     """The log is empty: there is nothing to serve."""
@@ -53,6 +57,7 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
     ``Gateway`` raise.
     """
     told_to_stop = _stop_signals()
+    _allow_open_files()
     # What is wrong with settings and files is found before it stands by, not when it is needed.
     _access(settings)
     signer = home_of(settings).log_signer(settings.passphrase_bytes)
@@ -117,6 +122,14 @@ def _serve_until_told(gateway: Gateway, access: Access, told_to_stop: threading.
             "the gateway has ended because its writer stopped; the line above says why. If another writer has the log, "
             "start this one again as its standby; otherwise mend what the line says first"
         )
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit, as far as the hard one lets a process do so itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _collect_garbage_seldom() -> None:

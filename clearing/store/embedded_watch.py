@@ -38,11 +38,9 @@ def kept_running(server: EmbeddedPostgres) -> Iterator[None]:
 
 def _watch(server: EmbeddedPostgres, ended: threading.Event) -> None:
     while not ended.wait(LOOK_SECONDS):
-        if server.is_listening():
-            continue
         try:
-            if server.start_again():
+            if not server.is_listening() and server.start_again():
                 logger.warning("embedded_database_restarted", log=str(server.log_path))
-        except EmbeddedPostgresError as error:
+        except (EmbeddedPostgresError, OSError) as error:  # OSError: no room for another open file, for a while
             logger.error("embedded_database_not_restarted", error=str(error))
             ended.wait(RETRY_SECONDS)

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from clearing.errors import ClearingError
 from clearing.store import embedded
 from clearing.store.embedded_watch import LOOK_SECONDS, kept_running
+from tests.open_files import STANDARD_STREAMS, open_files_at_most
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 USER_PROCESS = textwrap.dedent("""
@@ -182,6 +183,15 @@ def test_a_server_that_does_not_start_again_is_told_and_tried_again(data_directo
             control.with_suffix(".hidden").rename(control)
             wait_until(lambda: logs[-1]["event"] == "embedded_database_restarted")
         assert query(server.url("postgres"), "SELECT 1") == 1
+
+
+def test_a_server_is_kept_running_also_after_a_time_without_room_for_open_files(data_directory: Path) -> None:
+    with embedded.start(data_directory) as server, capture_logs() as logs, kept_running(server):
+        with open_files_at_most(STANDARD_STREAMS):
+            wait_until(lambda: [each["event"] for each in logs] == ["embedded_database_not_restarted"])
+        assert "Too many open files" in logs[0]["error"]
+        os.kill(server_process_id(data_directory), signal.SIGKILL)
+        wait_until(lambda: logs[-1]["event"] == "embedded_database_restarted")
 
 
 def test_of_two_processes_that_keep_a_server_running_one_starts_it(data_directory: Path) -> None:
