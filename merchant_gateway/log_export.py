@@ -94,7 +94,7 @@ class LogExporter:
                 unfinished.write_bytes(statement.content)
                 unfinished.replace(folder / name)
         except OSError as error:
-            raise FolderError(f"the statements cannot be written to {folder}: {error}", str(folder)) from None
+            raise FolderError(f"the statements cannot be written to {folder}: {error.strerror}", str(folder)) from None
         return 1 + len(merchants)
 
 

@@ -4,9 +4,12 @@ Everything is first written and verified aside, then moved into place, the check
 interrupted export leaves an older one in the folder readable.
 """
 
+import fcntl
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -33,29 +36,51 @@ def write_log_folder(
     `entries` must be all entries of the checkpoint's tree, in order; they are never all in memory.
     `progress` is called with the number of entries written so far. Returns the opened checkpoint.
     Raises NoteError for a checkpoint this key does not open, and FolderError, leaving an older export as it
-    was, if the entries are not those of the checkpoint or if the folder holds something else. Two exports
-    to one folder must not run at the same time.
+    was, if the entries are not those of the checkpoint, if the folder holds something else, or if another
+    export to it is under way.
     """
     checkpoint = open_checkpoint(signed_checkpoint, verifier)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        earlier = _read_earlier_checkpoint(directory, checkpoint, verifier)
-        for abandoned in directory.glob(f"{STAGING_PREFIX}*"):
-            shutil.rmtree(abandoned)
-        staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory))
-        try:
-            edge = _write_files(staging, entries, checkpoint, progress)
-            if earlier is not None:
-                _check_extends(staging, checkpoint, earlier)
-            _move_tiles(staging, directory)
-            (staging / CHECKPOINT_FILE).write_bytes(signed_checkpoint.encode())
-            (staging / CHECKPOINT_FILE).replace(directory / CHECKPOINT_FILE)
-        finally:
-            shutil.rmtree(staging)
-        _remove_stale_partials(directory, edge)
+        with _alone_in(directory):
+            earlier = _read_earlier_checkpoint(directory, checkpoint, verifier)
+            for abandoned in directory.glob(f"{STAGING_PREFIX}*"):
+                shutil.rmtree(abandoned)
+            staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory))
+            try:
+                edge = _write_files(staging, entries, checkpoint, progress)
+                if earlier is not None:
+                    _check_extends(staging, checkpoint, earlier)
+                _move_tiles(staging, directory)
+                (staging / CHECKPOINT_FILE).write_bytes(signed_checkpoint.encode())
+                (staging / CHECKPOINT_FILE).replace(directory / CHECKPOINT_FILE)
+            finally:
+                shutil.rmtree(staging)
+            _remove_stale_partials(directory, edge)
     except OSError as error:
-        raise FolderError(f"the log cannot be written to {directory}: {error}", str(directory)) from error
+        raise FolderError(
+            f"the log cannot be written to {directory}: {error.strerror or error}", str(directory)
+        ) from error
     return checkpoint
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep other exports out of the folder until the block is left, or this process ends, however it does."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderError(
+                f"another export to {directory} is under way; wait until it has ended, or choose another folder",
+                str(directory),
+            ) from None
+        except OSError:
+            pass  # some file systems of networks lock no folders: there nobody is kept out
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read_earlier_checkpoint(directory: Path, checkpoint: Checkpoint, verifier: Verifier) -> Checkpoint | None:

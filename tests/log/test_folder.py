@@ -271,6 +271,21 @@ def test_what_an_interrupted_export_left_aside_is_removed_by_the_next(tmp_path: 
     assert check(tmp_path) == ENTRIES[:5]
 
 
+def test_of_two_exports_to_one_folder_at_a_time_the_second_is_turned_away(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def source() -> Iterator[bytes]:
+        yield from ENTRIES[:400]
+        with pytest.raises(FolderError, match=r"another export to .* is under way") as raised:
+            export(tmp_path, 300)
+        told.append(str(raised.value))
+        yield from ENTRIES[400:SIZE]
+
+    write_log_folder(tmp_path, source(), signed(SIZE), LOG.verifier)
+    assert len(told) == 1
+    assert check(tmp_path) == ENTRIES[:SIZE]
+
+
 def test_a_folder_of_another_or_of_a_later_log_is_not_written_over(tmp_path: Path) -> None:
     export(tmp_path, SIZE)
     before = files(tmp_path)
