@@ -59,10 +59,10 @@ def swap_of_heads(old: Head | None, new: Head) -> Execution:
     """
     values = (new.size, new.root, new.accepted_at, new.checkpoint)
     if old is None:
-        return Execution(_FIRST_HEAD, values, 1, fenced(0))
+        return Execution(_FIRST_HEAD, values, 1, "heads", fenced(0))
     assert new.size > old.size, "the log only grows"
     assert new.accepted_at >= old.accepted_at, "time never goes back"
-    return Execution(_SWAP_HEAD, (*values, old.size, old.root), 1, fenced(old.size))
+    return Execution(_SWAP_HEAD, (*values, old.size, old.root), 1, "heads", fenced(old.size))
 
 
 def fenced(size: int) -> FencedError:

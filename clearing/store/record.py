@@ -15,7 +15,7 @@ from clearing.rules.ledger import KindCode, RecordedInstruction, RecordedTransac
 from clearing.rules.movements import Posting
 from clearing.store.bulk import Prepared, array_literal, copy_of_entries, copy_of_rows
 from clearing.store.head import Head, swap_of_heads
-from clearing.store.record_cards import changes_of_cards, not_as_loaded
+from clearing.store.record_cards import changes_of_cards
 from clearing.store.statements import Execution, Statement
 
 
@@ -129,7 +129,7 @@ def _mark_refunded(changed: Sequence[RecordedTransaction]) -> Execution:
         array_literal([transaction.reference for transaction in changed]),
         array_literal([str(transaction.points_refunded) for transaction in changed]),
     )
-    return Execution(_MARK_REFUNDED, parameters, len(changed), not_as_loaded(len(changed), "refunded transactions"))
+    return Execution(_MARK_REFUNDED, parameters, len(changed), "refunded transactions")
 
 
 _POSTING_COLUMNS = (
@@ -165,7 +165,7 @@ def _replace_tiles(tiles: Sequence[Tile]) -> Execution:
         array_literal([str(tile.number) for tile in tiles]),
         array_literal([f"\\x{tile.hashes.hex()}" for tile in tiles]),
     )
-    return Execution(_REPLACE_TILES, columns, len(tiles), not_as_loaded(len(tiles), "tiles"))
+    return Execution(_REPLACE_TILES, columns, len(tiles), "tiles")
 
 
 def _instruction_rows(

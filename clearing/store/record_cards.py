@@ -12,7 +12,6 @@ from clearing.model import CardToken, EntryIndex, MerchantId, Points
 from clearing.rules.card import Card, LotKey
 from clearing.rules.movements import Movement
 from clearing.store.bulk import Prepared, array_literal, copy_of_rows
-from clearing.store.database_errors import StoredStateError
 from clearing.store.load import lot_name
 from clearing.store.statements import Execution, Statement
 
@@ -71,11 +70,11 @@ def changes_of_cards(
         # Members of a JSON object; the last of equal names counts.
         lots = [f"{{{members}}}" for members in changes.values()]
         changed = (array_literal(changes), array_literal(lots))
-        yield Execution(_CHANGE_LOTS, changed, len(changes), not_as_loaded(len(changes), "cards"))
+        yield Execution(_CHANGE_LOTS, changed, len(changes), "cards")
     if cards := [after[card] for card in replaced - opened.keys()]:
         tokens = array_literal([card.token for card in cards])
         balances = map(array_literal, zip(*map(_balances, cards), strict=True))
-        yield Execution(_REPLACE_BALANCES, (tokens, *balances), len(cards), not_as_loaded(len(cards), "cards"))
+        yield Execution(_REPLACE_BALANCES, (tokens, *balances), len(cards), "cards")
 
 
 def _balances(card: Card) -> tuple[str, str, str]:
@@ -96,11 +95,3 @@ def _object(points: dict[str, Points] | Mapping[MerchantId, Points]) -> str:
 def _lot(issuer: MerchantId, expires_on: datetime.date) -> tuple[LotKey, str]:
     """A lot's key, and its name as JSON has it."""
     return LotKey(issuer, expires_on), json.dumps(lot_name(issuer, expires_on))
-
-
-def not_as_loaded(expected: int, what: str) -> StoredStateError:
-    """The error of a statement that touches another number of rows than it must."""
-    return StoredStateError(
-        f"{expected} {what} were to be changed, and the database has another number of them. The tables have been "
-        "changed by other means than this program: rebuild them from the log."
-    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clearing.errors import ClearingError
 from clearing.store.bulk import Copy, Prepared, copy_in, execute_prepared
+from clearing.store.database_errors import StoredStateError
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
@@ -19,19 +20,31 @@ class Execution(NamedTuple):
     parameters: tuple[str | int | bytes, ...]
     rows: int
     """How many rows it must touch."""
-    otherwise: ClearingError
-    """What it means if it touches more or fewer."""
+    of_what: str
+    """What these rows are, in the plural."""
+    otherwise: ClearingError | None = None
+    """What it means if it touches more or fewer. None: that the tables are not as they were loaded."""
 
 
 Statement = Copy | Execution
 
 
 def execute(cursor: Cursor, statements: Iterable[Statement]) -> None:
-    """Execute them in order, in the cursor's transaction. Raises an execution's ``otherwise``."""
+    """Execute them in order, in the cursor's transaction.
+
+    Raises an execution's ``otherwise``, or ``StoredStateError``.
+    """
     for statement in statements:
         if isinstance(statement, Copy):
             copy_in(cursor, statement)
         else:
             execute_prepared(cursor, statement.prepared, *statement.parameters)
             if cursor.rowcount != statement.rows:
-                raise statement.otherwise
+                raise statement.otherwise or _not_as_loaded(statement, cursor.rowcount)
+
+
+def _not_as_loaded(statement: Execution, rows_found: int) -> StoredStateError:
+    return StoredStateError(
+        f"{statement.rows} {statement.of_what} were to be changed, and the database has {rows_found} of them. The "
+        "tables have been changed by other means than this program: rebuild them from the log."
+    )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -20,6 +18,7 @@ from clearing.store.database_errors import DatabaseUnavailableError, StoredState
 from clearing.store.head import FencedError, read_head
 from clearing.store.record import statements_of
 from clearing.store.recorder_process import RecorderProcess, RecordingFailedError
+from tests.open_files import STANDARD_STREAMS, open_files_at_most
 from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance, decided
 
 SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'recorder under test'"
@@ -74,7 +73,7 @@ def test_a_batch_decided_on_an_older_head_is_fenced(alliance: StoredAlliance, re
 def test_tables_that_are_not_as_loaded_are_named(alliance: StoredAlliance, recorder: RecorderProcess) -> None:
     record = decided(alliance, "earn")
     answer_of(alliance.engine, "WITH gone AS (DELETE FROM cards RETURNING 1) SELECT count(*) FROM gone")
-    with pytest.raises(StoredStateError, match="1 cards were to be changed"):
+    with pytest.raises(StoredStateError, match="1 cards were to be changed, and the database has 0 of them"):
         recorder.commit(statements_of(record))
 
 
@@ -139,23 +138,15 @@ def test_where_no_other_can_be_started_the_database_is_unavailable_until_one_can
     record = decided(alliance, "earn-1")
     assert recorder.process_id is not None
     psutil.Process(recorder.process_id).kill()
-    with no_more_files_open(), pytest.raises(DatabaseUnavailableError, match="started: Too many open files"):
+    with (
+        open_files_at_most(STANDARD_STREAMS),
+        pytest.raises(DatabaseUnavailableError, match="started: Too many open files"),
+    ):
         recorder.commit(statements_of(record))
     with pytest.raises(DatabaseUnavailableError, match="another is started"):
         recorder.commit(statements_of(record))
     recorder.commit(statements_of(record))
     assert committed_size(alliance.engine) == 2
-
-
-@contextmanager
-def no_more_files_open() -> Iterator[None]:
-    """Within the block this process can open no file, pipe or connection."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_one_that_is_frozen_is_killed_and_replaced(
