@@ -12,6 +12,10 @@ from merchant_gateway.gateway_error import GatewayError
 
 ResultT = TypeVar("ResultT")
 
+LAST_ATTEMPT_SHARE = 0.1
+"""Of the deadline. With less time than that left no attempt is begun: it would most likely find no answer in time, and
+that error would take the place of the one that says what is wrong."""
+
 _random = secrets.SystemRandom()
 
 
@@ -20,7 +24,7 @@ class RetryPolicy:
     """Exponential backoff with full jitter, within a deadline."""
 
     deadline_seconds: float = 60.0
-    """From the first attempt on; afterwards the last error is raised."""
+    """From the first attempt on; where the time left is too short for another, the last error is raised."""
     attempt_seconds: float = 20.0
     """What one attempt may take."""
     first_backoff_seconds: float = 0.1
@@ -39,9 +43,10 @@ class RetryPolicy:
 def call_with_retries(attempt: Callable[[float], ResultT], policy: RetryPolicy) -> ResultT:
     """What ``attempt`` comes to; it is given its timeout in seconds, and must send the same bytes each time.
 
-    Raises the ``GatewayError`` of an attempt that is not worth repeating, or of the last one before the deadline.
+    Raises the ``GatewayError`` of an attempt that is not worth repeating, or of the last one for which there was time.
     """
     deadline = time.monotonic() + policy.deadline_seconds
+    last_start = deadline - min(policy.attempt_seconds, policy.deadline_seconds * LAST_ATTEMPT_SHARE)
     failures = 0
     while True:
         try:
@@ -49,6 +54,6 @@ def call_with_retries(attempt: Callable[[float], ResultT], policy: RetryPolicy) 
         except GatewayError as error:
             failures += 1
             wait_seconds = policy.wait_seconds(failures, error.retry_delay_seconds)
-            if not error.is_worth_retrying or time.monotonic() + wait_seconds >= deadline:
+            if not error.is_worth_retrying or time.monotonic() + wait_seconds > last_start:
                 raise
         time.sleep(wait_seconds)

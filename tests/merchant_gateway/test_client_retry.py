@@ -70,12 +70,31 @@ def test_a_refusal_is_never_sent_again(clock: Clock, code: grpc.StatusCode) -> N
 
 
 def test_the_deadline_ends_it_with_the_last_error(clock: Clock) -> None:
-    policy = RetryPolicy(deadline_seconds=0.1, first_backoff_seconds=0.01, backoff_seconds_max=0.02)
-    deadline = clock.now_s + 0.1
+    policy = RetryPolicy(deadline_seconds=1.0, first_backoff_seconds=0.1, backoff_seconds_max=0.2)
+    deadline = clock.now_s + 1.0
     with pytest.raises(GatewayError, match="not now"):
         call_with_retries(lambda timeout: failing(10**6, grpc.StatusCode.UNAVAILABLE, clock), policy)
     assert len(clock.attempts_s) > 2
-    assert deadline - 0.02 <= clock.attempts_s[-1] == clock.now_s < deadline
+    least_seconds = 1.0 * retry.LAST_ATTEMPT_SHARE
+    assert deadline - least_seconds - 0.2 <= clock.attempts_s[-1] == clock.now_s <= deadline - least_seconds
+
+
+@pytest.mark.parametrize(("attempt_seconds", "least_seconds"), [(20.0, 0.5), (0.2, 0.2)])
+def test_no_attempt_is_begun_whose_missing_answer_would_hide_why_the_others_failed(
+    clock: Clock, attempt_seconds: float, least_seconds: float
+) -> None:
+    policy = RetryPolicy(5.0, attempt_seconds, first_backoff_seconds=0.3, backoff_seconds_max=0.3)
+
+    def attempt(timeout: float) -> str:
+        """Answers at once that the pool is full, unless the time is too short for any answer."""
+        if timeout < least_seconds - 1e-6:
+            raise GatewayError(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer in time")
+        return failing(10**6, grpc.StatusCode.RESOURCE_EXHAUSTED, clock)
+
+    for _ in range(100):
+        with pytest.raises(GatewayError) as raised:
+            call_with_retries(attempt, policy)
+        assert raised.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_an_attempt_gets_no_more_time_than_is_left() -> None:
