@@ -96,4 +96,5 @@ def load_settings(**options: Any) -> Settings:
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
         name = str(problem["loc"][0])
-        raise SettingsError(f"{PREFIX}{name.upper()} or its option: {problem['msg']}") from None
+        text = problem["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{PREFIX}{name.upper()} or its option: {text}") from None

@@ -58,12 +58,17 @@ class Signing:
 
 
 def reference_of(*parts: str) -> str:
-    """A reference made of what is instructed: the same parts give the same. Long ones end in a digest."""
+    """A reference made of what is instructed: the same parts give the same.
+
+    Long ones end in a digest, and those of parts that no reference may hold: what is wrong with these is named where
+    the instruction is checked.
+    """
     joined = "-".join(part for part in parts if part)
-    if len(joined) <= REFERENCE_LENGTH_MAX:
+    allowed = "".join(character for character in joined if "!" <= character <= "~")
+    if allowed == joined and len(joined) <= REFERENCE_LENGTH_MAX:
         return joined
-    digest = sha256(joined.encode()).hexdigest()[:12]
-    return f"{joined[: REFERENCE_LENGTH_MAX - 13]}-{digest}"
+    digest = sha256(joined.encode(errors="backslashreplace")).hexdigest()[:12]
+    return f"{allowed[: REFERENCE_LENGTH_MAX - 13]}-{digest}"
 
 
 @dataclass(slots=True)

@@ -97,7 +97,9 @@ def _record_all(
     if as_json:
         print_json([as_object(decided) for decided in done])
     else:
-        say(f"All {len(done)} payments of {window} are recorded.")
+        before = sum(each.replayed or each.outcome is Outcome.PAYMENT_ALREADY_RECORDED for each in done)
+        now = len(done) - before
+        say(f"All payments of {window} are recorded: {now:,} now, {before:,} before, which stay as they are.")
 
 
 def _recording(window: str, payment: Payment, paid_on: str, bank_reference: str) -> Instruction:

@@ -7,15 +7,17 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy
 
 from clearing.store.embedded import EmbeddedPostgres
+from clearing.store.migration import MIGRATION_LOCK
 from tests.cli.conftest import ORIGIN
 from tests.cli.installation import Installation, stop
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_until
 
 HEADER = "basket_id,household_id,store_id,purchased_at,amount,coupon_discount\n"
 
@@ -46,7 +48,7 @@ def test_settings_that_cannot_be_used_are_named(home: Path, tmp_path: Path) -> N
     (tmp_path / "file").touch()
     for name, value, told in (
         ("CLEARING_DATABASE", "x", "CLEARING_DATABASE is not a setting"),
-        ("CLEARING_HOME", str(tmp_path / "file"), "CLEARING_HOME"),
+        ("CLEARING_HOME", str(tmp_path / "file"), f"CLEARING_HOME or its option: {tmp_path / 'file'} is not a folder"),
     ):
         assert told in Installation(home, settings={name: value}).refused("merchant", "list")
 
@@ -99,6 +101,23 @@ def test_an_interrupted_founding_is_run_again_with_the_same_keys(founded: Instal
     founded.done("init", ORIGIN, "--operator", "anna")
 
     assert (founded.home / "keys" / "operator-anna.pem").read_bytes() == key
+
+
+def test_of_foundings_at_once_in_one_home_one_succeeds_and_the_keys_are_its_own(home: Path, database_url: str) -> None:
+    installed = Installation(home, settings={"CLEARING_DATABASE_URL": database_url})
+    engine = sqlalchemy.create_engine(database_url)
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor(3) as operators:
+        # All have looked for keys and found none when the first goes on.
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            foundings = [operators.submit(installed.run, "init", ORIGIN, "--operator", "anna") for _ in range(3)]
+            wait_until(lambda: connection.scalar(sqlalchemy.text(waiting)) == len(foundings))
+        ended = [founding.result() for founding in foundings]
+    engine.dispose()
+    assert sorted(each.returncode for each in ended) == [0, 1, 1], [each.stderr for each in ended]
+    with installed.serving():
+        installed.done("merchant", "admit", "bakery", "--name", "Bakery Ltd")
 
 
 def test_usage_errors_exit_with_2(installation: Installation) -> None:
@@ -192,6 +211,7 @@ def test_wrong_instructions_are_explained(served: Installation, tmp_path: Path) 
     for arguments, told in (
         (("store", "open", "nobody", "b-1"), "UNKNOWN_MERCHANT: no merchant of this identifier is a member"),
         (("merchant", "admit", "Bakery!", "--name", "B"), "admit_merchant.merchant"),
+        (("merchant", "admit", "Bäckerei", "--name", "B"), "admit_merchant.merchant"),
         (("merchant", "admit", "b", "--name", "B", "--reference", "two words"), "reference"),
         (("merchant", "admit", "b", "--name", "B", "--at", "2099-01-01T00:00Z"), "CLOCK_SKEW"),
         (("terms", "set", "--from", "2020-01-01", "--redemption-price", "1", "--issuance-price", "1"), "BACKDATED"),

@@ -8,6 +8,9 @@ import signal
 import zipfile
 from pathlib import Path
 
+from clearing.v1.operations_pb2 import GetAllianceRequest
+from merchant_gateway.gateway_channel import GatewayChannel
+from merchant_gateway.outbox.outbox import LATE_PRESENTMENT_DAYS_UNTIL_KNOWN
 from tests.cli.conftest import ORIGIN
 from tests.cli.installation import Installation, stop
 
@@ -36,6 +39,9 @@ def test_a_month_from_the_founding_to_the_last_payment(installation: Installatio
 
     with installation.serving() as gateway:
         _set_up(installation, tmp_path, baskets)
+        with GatewayChannel(installation.address, ORIGIN) as channel:
+            constitution = channel.call(channel.operations.GetAlliance, GetAllianceRequest()).constitution
+        assert constitution.late_presentment_days == LATE_PRESENTMENT_DAYS_UNTIL_KNOWN == 7
 
         first = installation.json("submit", baskets, *with_stores)
         assert (first["points_issued"], first["points_redeemed"], first["replayed"]) == (310, 200, 0)
@@ -70,7 +76,8 @@ def test_a_month_from_the_founding_to_the_last_payment(installation: Installatio
         assert "The settlement of 2026-01 is approved." in approved
         paid = ("window", "pay", "2026-01", "--all", "--paid-on", "2026-02-03", "--bank-reference", "X", *finance)
         assert [each["outcome"] for each in installation.json(*paid)] == ["ACCEPTED"]
-        assert "All 1 payments" in installation.done(*paid)
+        for payment_again in (paid, (*paid[:4], "--paid-on", "2026-02-04", "--bank-reference", "Y", *finance)):
+            assert "are recorded: 0 now, 1 before, which stay as they are." in installation.done(*payment_again)
         assert installation.json("window", "list")[0]["status"] == "settled"
 
         _check_statement_files(installation, tmp_path, digest)

@@ -14,6 +14,7 @@ from merchant_gateway.log_export import LogExporter
 from settlement.audit import verify_export
 from tests.integration.alliance import ORIGIN
 from tests.integration.house import Blow, House
+from tests.integration.onlooker import Onlooker
 from tests.integration.tills import Tills, at_work
 from tests.integration.witness import Witness
 
@@ -72,7 +73,10 @@ def _endure(
 ) -> None:
     alliance = a_house.alliance
     entries_before = alliance.log_size()
-    with at_work(alliance, choices.randrange(1 << 32), ATTEMPT_SECONDS) as tills:
+    with (
+        at_work(alliance, choices.randrange(1 << 32), ATTEMPT_SECONDS) as tills,
+        Onlooker(alliance, ATTEMPT_SECONDS) as onlooker,
+    ):
         witness = Witness(alliance)
         tills.wait_for_every_till()
         for number, blow in enumerate(blows, 1):
@@ -86,14 +90,14 @@ def _endure(
             a_house.wait_until_serving()
             tills.wait_for_every_till()
             figures.recovery_seconds.append(time.monotonic() - started)
-            answered = tills.everything()
-            witness.check(answered, choices.sample(answered, min(ASKED_AGAIN, len(answered))))
+            answered, notes = tills.everything(), onlooker.notes()
+            witness.check(answered, choices.sample(answered, min(ASKED_AGAIN, len(answered))), notes)
             a_house.require_no_defects()
             figures.note(tills, witness)
             progress(figures)
     # Each envelope is one entry, and so was the opening of each till's card.
     assert alliance.log_size() == entries_before + len(tills.cards) + len(tills.everything())
-    tills.verify(witness)
+    tills.verify(witness, onlooker.notes())
     figures.note(tills, witness)
     a_house.require_no_defects()
     _audit(a_house, sum(till.points for till in tills.tills))

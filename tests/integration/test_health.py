@@ -25,7 +25,8 @@ from merchant_gateway.server import SERVICES
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance, founded
 from tests.integration.command import served
 from tests.integration.held_up import decided_ahead, held_up, is_held_up
-from tests.integration.test_writer import earn, succeeded
+from tests.integration.observation import refusal
+from tests.integration.test_writer import earn, submission, succeeded
 from tests.integration.tills import at_work
 from tests.waiting import wait_until
 
@@ -119,6 +120,17 @@ def test_a_gateway_that_stops_says_so_first_finishes_what_it_took_and_does_not_w
             assert not any(call.done() for call in calls)
         assert [call.result()[0].replayed for call in calls] == [False, False]
         stopping.result(CALL_TIMEOUT_SECONDS)
+
+
+def test_a_gateway_that_announces_its_stop_turns_health_before_any_call_is_turned_away(alliance: Alliance) -> None:
+    card = alliance.open_card("bakery")
+    assert status(alliance) == SERVING
+    alliance.gateway.server.announce_stop()
+    assert {status(alliance, service) for service in ("", *SERVICES)} == {NOT_SERVING}
+    assert alliance.earn("bakery", card, 1).points_available == 1, "those who have not heard of it are still served"
+    alliance.gateway.announce_stop()
+    assert status(alliance) == NOT_SERVING
+    assert refusal(submission(alliance, earn(alliance, card))).reason == "SHUTTING_DOWN"
 
 
 def test_sigterm_under_load_turns_health_first_answers_what_is_under_way_and_exits_with_zero(

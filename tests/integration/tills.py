@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -97,15 +97,15 @@ class Tills:
         if self.failures:
             raise self.failures[0]
 
-    def verify(self, witness: Witness | None = None) -> None:
+    def verify(self, witness: Witness | None = None, notes: Collection[str] = ()) -> None:
         """Every receipt is the log's, every retry hears the original, nothing is doubled, and the books balance.
 
-        The witness may have seen the log before.
+        The witness may have seen the log before; ``notes`` are checkpoints that others were handed.
         """
         self._require_no_failure()
         witness = witness or Witness(self.alliance)
         everything = self.everything()
-        witness.check(everything, ask_again=everything)
+        witness.check(everything, everything, notes)
         presented = {reference for till in self.tills for reference in till.references}
         assert presented == {reference for reference in witness.references if reference.partition("-")[0] in self._own}
         held = [self.alliance.burn("cinema", card, EVERYTHING).points_available for card in self.cards]

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 
 from clearing.contract.entry import decode_entry
 from clearing.contract.presentment import PAYLOAD_TYPE
@@ -44,7 +44,7 @@ class Witness:
         self._acknowledged: dict[int, bytes] = {}
         """The leaf hash of each acknowledged entry, by index."""
         self._notes: set[str] = set()
-        """Of the receipts' checkpoints."""
+        """Of the checkpoints that were handed out."""
         self._roots: dict[int, bytes] = {}
         """By size, of every checkpoint ever handed out."""
         self.references: set[str] = set()
@@ -55,8 +55,11 @@ class Witness:
         """How many different ones were handed out."""
         return len(self._roots)
 
-    def check(self, answered: Sequence[Answered], ask_again: Sequence[Answered]) -> None:
-        """Hold the log as it stands against what was answered so far; send these of it again."""
+    def check(self, answered: Sequence[Answered], ask_again: Sequence[Answered], notes: Collection[str] = ()) -> None:
+        """Hold the log as it stands against what was answered so far; send these of it again.
+
+        ``notes`` are checkpoints that were handed out otherwise than with an answer.
+        """
         newest = self._newest()  # 1
         with snapshot(self._alliance.engine) as connection:
             leaves = [entry.entry for entry in stream_entries(connection, 0, newest.size)]
@@ -65,7 +68,7 @@ class Witness:
             self._see_entries(leaves, leaf_hashes)  # 2
             tree = tile_reader(connection)
             self._see_receipts(answered, newest, tree)  # 3
-            self._see_checkpoints(answered, newest, tree)  # 4
+            self._see_checkpoints({*notes, *(receipt.checkpoint for _, receipt in answered)}, newest, tree)  # 4
             complaints = check_books(connection)
         self._ask_again(ask_again)  # 5
         assert complaints == []  # 6
@@ -94,8 +97,8 @@ class Witness:
             # The root above was made of these very leaves.
             assert self._leaf_hashes[index] == acknowledged, f"entry {index} is not the one that was acknowledged"
 
-    def _see_checkpoints(self, answered: Sequence[Answered], newest: Checkpoint, tree: TileReader) -> None:
-        new = {receipt.checkpoint for _, receipt in answered} - self._notes
+    def _see_checkpoints(self, notes: Set[str], newest: Checkpoint, tree: TileReader) -> None:
+        new = notes - self._notes
         self._notes |= new
         handed_out = [self._opened(note) for note in new]
         for checkpoint in [*handed_out, newest]:

@@ -253,6 +253,20 @@ def test_what_cannot_be_mended_by_waiting_is_not_sent_again_in_the_same_drain(sh
         assert outbox.drain().accepted == 2
 
 
+def test_a_refused_sale_holds_up_no_other(shop: Shop) -> None:
+    """A refusal is an answer: nothing is waited for, and nothing that follows goes in smaller calls."""
+    card = shop.card_with(1)
+    with shop.outbox(patience_seconds=0.0, retry=ONCE) as outbox:
+        queued(outbox.sell(earn("e1", random_token(), STORE, 1, now())))
+        (refused,) = outbox.drain().refused
+        assert refused.receipt.outcome is Outcome.UNKNOWN_CARD
+        for number in range(2, 6):
+            queued(outbox.sell(earn(f"e{number}", card if number % 2 else random_token(), STORE, 1, now())))
+        report = outbox.drain()
+        assert (report.accepted, len(report.refused), report.stopped_by) == (2, 2, None)
+    assert [size for _, size in shop.client.calls] == [1, 4]
+
+
 @contextmanager
 def failing_at(shop: Shop, transactions: str) -> Iterator[None]:
     """Within the block the gateway's database fails, in a way that no gateway expects, at some transactions."""
