@@ -21,7 +21,12 @@ class DraftError(ClearingError):
 
 
 def write_draft(path: Path, envelope: Envelope) -> None:
-    """Write the envelope, whole or not at all. Raises ``DraftError``."""
+    """Write the envelope, whole or not at all. Raises ``DraftError``, also where the file is there and is no draft."""
+    if path.exists():
+        try:
+            read_draft(path)
+        except DraftError:
+            raise DraftError(f"{path} is there already and is no draft; name another file") from None
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         unfinished.write_bytes(envelope.SerializeToString(deterministic=True))

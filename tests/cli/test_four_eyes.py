@@ -64,6 +64,17 @@ def test_a_key_whose_file_is_elsewhere_is_registered_by_its_holders_own_signatur
     assert "KEY_REVOKED" in four_eyes.refused("key", "list", "--key", tmp_path / "auditor.pem")
 
 
+def test_a_draft_takes_the_place_of_an_older_one_and_of_nothing_else(four_eyes: Installation, tmp_path: Path) -> None:
+    draft, key = tmp_path / "books.draft", key_of(four_eyes, "anna")
+    for name in ("Books", "Books Ltd"):
+        four_eyes.done("merchant", "admit", "books", "--name", name, "--key", key, "--draft", draft)
+    assert b"Books Ltd" in draft.read_bytes()
+    before = Path(key).read_bytes()
+    heard = four_eyes.refused("merchant", "admit", "books", "--name", "Books Ltd", "--key", key, "--draft", key)
+    assert "is no draft; name another file" in heard
+    assert Path(key).read_bytes() == before
+
+
 def test_a_draft_that_was_altered_is_turned_away(four_eyes: Installation, tmp_path: Path) -> None:
     draft = tmp_path / "toys.draft"
     both = ("--key", key_of(four_eyes, "anna"), "--key", key_of(four_eyes, "ben"))
