@@ -42,9 +42,14 @@ class HelperProcess(Closing):
         """Its id."""
         return self._process.pid
 
-    def ask(self, question: bytes) -> bytes:
-        """The answer. Raises ``OSError`` or ``EOFError`` if the process is gone: then nobody knows how far it came."""
+    def ask(self, question: bytes, patience_seconds: float | None = None) -> bytes:
+        """The answer. Raises ``OSError`` or ``EOFError`` if the process is gone: then nobody knows how far it came.
+
+        With ``patience_seconds`` also if there is no answer after so long: then nothing more may be asked.
+        """
         self._pipe.send_bytes(question)
+        if not self._pipe.poll(patience_seconds):
+            raise TimeoutError("no answer")
         return self._pipe.recv_bytes()
 
     def kill(self) -> None:

@@ -19,6 +19,19 @@ class InconsistentFlowsError(ClearingError):
     """The flows cannot be those of a whole log: the ledger's invariants do not hold for them."""
 
 
+class ContradictorySumsError(ClearingError):
+    """The sums kept of the log's stretches contradict each other, so they were changed by something else."""
+
+    def __init__(self, window: WindowId) -> None:
+        """Name the window."""
+        super().__init__(
+            f"the stored sums of the postings of {window} contradict each other: something other than the gateway "
+            "changed them. Find out what did, then have them made anew: "
+            "TRUNCATE summed_stretches, flow_sums, flow_totals"
+        )
+        self.window = window
+
+
 class NoSuchStatementError(ClearingError):
     """The merchant was not a member when the window closed, so it has no statement for it."""
 

@@ -12,7 +12,7 @@ The way of a window, each step in one place:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from clearing.model import POOL, MerchantId, SettlementMethod, WindowId
@@ -22,7 +22,7 @@ from clearing.rules.movements import Flow
 from settlement.errors import InconsistentFlowsError, NoSuchStatementError, WindowNotClosedError
 from settlement.netting import bilateral_nets, fewest_payments, positions
 from settlement.obligations import Obligation, obligations
-from settlement.points import issuer_points, moved_by_issuer, redemptions
+from settlement.points import PointsByMovement, issuer_points, moved_by_issuer, redemptions
 from settlement.statements import AllianceStatement, MerchantStatement, Period, Position
 
 _ROOT_SIZE_BYTES = 32
@@ -60,15 +60,29 @@ def settle(
     Raises ``WindowNotClosedError`` if the range is not fixed yet, and ``InconsistentFlowsError`` if the flows cannot be
     those of a log.
     """
-    closed = directory.closed_windows.get(window)
-    if closed is None:
-        raise WindowNotClosedError(window)
-    period = _period(directory, window, closed, log_root)
-    before, during = tuple(before), tuple(during)
-    _check_flows((*before, *during), closed, period)
+    closed = closed_window(directory, window)
+    before = tuple(before)
+    _check_flows(before, closed, window)
+    return settle_upon(directory, window, moved_by_issuer(before), during, log_root)
 
-    opening, moved = moved_by_issuer(before), moved_by_issuer(during)
-    points = tuple(issuer_points(name, opening.get(name, {}), moved.get(name, {})) for name in closed.merchants)
+
+def settle_upon(
+    directory: Directory,
+    window: WindowId,
+    before: Mapping[MerchantId, PointsByMovement],
+    during: Iterable[Flow],
+    log_root: bytes,
+) -> Settlement:
+    """What ``settle`` does, where of all entries before the window the points moved are known for each issuer."""
+    closed = closed_window(directory, window)
+    period = _period(directory, window, closed, log_root)
+    during = tuple(during)
+    _check_flows(during, closed, window)
+    if strangers := before.keys() - set(closed.merchants):
+        raise InconsistentFlowsError(f"{min(strangers)} moved points and was not a member when {window} closed")
+
+    moved = moved_by_issuer(during)
+    points = tuple(issuer_points(name, before.get(name, {}), moved.get(name, {})) for name in closed.merchants)
     redeemed = redemptions(during)
     owed = obligations(directory, during)
     participants = closed.merchants if period.method is not SettlementMethod.POOL else (*closed.merchants, POOL)
@@ -83,6 +97,14 @@ def settle(
         payments=fewest_payments(net),
     )
     return Settlement(alliance, tuple(_merchant_statement(directory, alliance, name) for name in closed.merchants))
+
+
+def closed_window(directory: Directory, window: WindowId) -> ClosedWindow:
+    """The window, once it is closed. Raises ``WindowNotClosedError``."""
+    closed = directory.closed_windows.get(window)
+    if closed is None:
+        raise WindowNotClosedError(window)
+    return closed
 
 
 def _period(directory: Directory, window: WindowId, closed: ClosedWindow, log_root: bytes) -> Period:
@@ -106,15 +128,15 @@ def _period(directory: Directory, window: WindowId, closed: ClosedWindow, log_ro
     )
 
 
-def _check_flows(flows: Sequence[Flow], closed: ClosedWindow, period: Period) -> None:
-    members = set(closed.merchants)
+def _check_flows(flows: Sequence[Flow], closed: ClosedWindow, window: WindowId) -> None:
+    members, last_day = set(closed.merchants), month_end(first_day(window))
     for flow in flows:
         if not {flow.issuer, flow.redeemer or flow.issuer} <= members:
-            raise InconsistentFlowsError(f"{flow} names a merchant that was not a member when {period.window} closed")
+            raise InconsistentFlowsError(f"{flow} names a merchant that was not a member when {window} closed")
         if flow.points < 0:
             raise InconsistentFlowsError(f"{flow} moves fewer than no points")
-        if flow.priced_on > period.last_day:
-            raise InconsistentFlowsError(f"{flow} is priced on a day after {period.window}")
+        if flow.priced_on > last_day:
+            raise InconsistentFlowsError(f"{flow} is priced on a day after {window}")
 
 
 def _position(participant: MerchantId, owed: Sequence[Obligation]) -> Position:

@@ -9,35 +9,37 @@ import sqlalchemy
 
 from clearing.caller import Caller
 from clearing.contract import bounds
-from clearing.contract.instruction import encode_proposal
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import EntryIndex, MerchantId, Role, WindowId
 from clearing.rules.calendar import next_window
-from clearing.rules.directory import Directory, WindowStatus
+from clearing.rules.directory import ClosedWindow, Directory, WindowStatus
 from clearing.store.database import snapshot
 from clearing.stored_log import stored_receipt
-from clearing.v1 import entry_pb2
+from clearing.v1 import entry_pb2, instruction_pb2
 from clearing.v1 import settlement_pb2 as contract
 from clearing.v1.settlement_pb2_grpc import SettlementServicer
 from clearing.writer import Writer
 from settlement.errors import NoSuchStatementError, WindowNotClosedError
-from settlement.files import StatementFormat, statement_file
-from settlement.from_store import settle_stored
-from settlement.month_end import Settlement
-from settlement.proposal import proposal_of
+from settlement.files import StatementFormat, statement_file_name
+from settlement.from_store import Settlements
+from settlement.month_end import closed_window
 
 
 class SettlementService(SettlementServicer):
-    """Closed windows never change, so what one settles to is computed once and kept."""
+    """Answers from the log, and from what its closed windows settle to."""
 
     def __init__(
-        self, writer: Writer, engine: sqlalchemy.Engine, caller_of: Callable[[grpc.ServicerContext], Caller]
+        self,
+        writer: Writer,
+        engine: sqlalchemy.Engine,
+        settlements: Settlements,
+        caller_of: Callable[[grpc.ServicerContext], Caller],
     ) -> None:
         """``caller_of`` authenticates a reading call, raising ``Rejection``."""
         self._writer = writer
         self._engine = engine
+        self._settlements = settlements
         self._caller_of = caller_of
-        self._settled: dict[WindowId, Settlement] = {}
 
     def ListWindows(
         self, request: contract.ListWindowsRequest, context: grpc.ServicerContext
@@ -59,8 +61,10 @@ class SettlementService(SettlementServicer):
     ) -> contract.GetSettlementResponse:
         """The proposal of a closed window, computed from the ledger."""
         self._caller_of(context).require_role(Role.OPERATOR, Role.FINANCE, Role.AUDITOR)
-        settled = self._settlement(bounds.window(request.window, "window"))
-        return contract.GetSettlementResponse(proposal=encode_proposal(proposal_of(settled)))
+        window = bounds.window(request.window, "window")
+        self._closed(window)
+        proposal = instruction_pb2.ProposeSettlement.FromString(self._settlements.proposal(window))
+        return contract.GetSettlementResponse(proposal=proposal)
 
     def GetStatement(
         self, request: contract.GetStatementRequest, context: grpc.ServicerContext
@@ -70,15 +74,16 @@ class SettlementService(SettlementServicer):
         merchant: MerchantId | None = None
         if caller.merchant is not None or request.merchant:
             merchant = caller.merchant_in_view(request.merchant)
-        settled = self._settlement(bounds.window(request.window, "window"))
+        window = bounds.window(request.window, "window")
+        closed = self._closed(window)
         try:
-            chosen = StatementFormat(request.format or StatementFormat.JSON)
-            file = statement_file(settled, merchant, chosen)
-        except NoSuchStatementError as error:
-            raise Rejection(ErrorReason.NOT_FOUND, str(error), field="merchant") from None
+            form = StatementFormat(request.format or StatementFormat.JSON)
         except ValueError:
             bounds.invalid("format", "must be JSON, CSV or XLSX")
-        return contract.GetStatementResponse(file_name=file.name, content=file.content)
+        if merchant is not None and merchant not in closed.merchants:
+            raise Rejection(ErrorReason.NOT_FOUND, str(NoSuchStatementError(merchant, window)), field="merchant")
+        content = self._settlements.statement(window, merchant, form)
+        return contract.GetStatementResponse(file_name=statement_file_name(merchant, form), content=content)
 
     def GetProposal(
         self, request: contract.GetProposalRequest, context: grpc.ServicerContext
@@ -100,15 +105,11 @@ class SettlementService(SettlementServicer):
             raise Rejection(ErrorReason.NOT_FOUND, "no alliance is founded on this log yet")
         return directory
 
-    def _settlement(self, window: WindowId) -> Settlement:
-        settled = self._settled.get(window)
-        if settled is None:
-            try:
-                settled = settle_stored(self._engine, self._directory(), window)
-            except WindowNotClosedError as error:
-                raise Rejection(ErrorReason.NOT_FOUND, str(error), field="window") from None
-            self._settled[window] = settled
-        return settled
+    def _closed(self, window: WindowId) -> ClosedWindow:
+        try:
+            return closed_window(self._directory(), window)
+        except WindowNotClosedError as error:
+            raise Rejection(ErrorReason.NOT_FOUND, str(error), field="window") from None
 
 
 def _window(directory: Directory, window: WindowId, log_size: int) -> contract.Window:

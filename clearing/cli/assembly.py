@@ -28,6 +28,7 @@ from merchant_gateway.limits import RateLimiter
 from merchant_gateway.operations import Operations
 from merchant_gateway.server import GatewayServer
 from merchant_gateway.service import MerchantGateway
+from settlement.from_store import Settlements, StoredSettlements
 from settlement.service import SettlementService
 
 
@@ -46,13 +47,15 @@ class Gateway:
         metrics: Metrics = NO_METRICS,
         lock: WriterLock | None = None,
         recorder: Recorder | None = None,
+        settlements: Settlements | None = None,
         leading_that_hold: LeadingThatHold = leading_that_hold,
     ) -> None:
         """Take up the log in the database, which is migrated, and listen; ``start`` serves.
 
         Without ``access`` it is for loopback only; ``lock`` is the writer's lock where it is held already,
-        ``recorder`` commits batches where that is not to be done from this process, and ``leading_that_hold`` says of
-        many signatures how many hold, from the first on. Raises what ``Writer`` and ``GatewayServer`` raise.
+        ``recorder`` commits batches and ``settlements`` settles windows where that is not to be done from this process,
+        and ``leading_that_hold`` says of many signatures how many hold, from the first on. Raises what ``Writer`` and
+        ``GatewayServer`` raise.
         """
         access = access if access is not None else Access()
         self.writer = Writer(engine, log_signer, wall_clock, metrics, lock, recorder)
@@ -63,7 +66,10 @@ class Gateway:
             limiter=RateLimiter(access.limits),
             leading_that_hold=leading_that_hold,
         )
-        settlement = SettlementService(self.writer, engine, lambda context: caller_of(context, authenticator))
+        settlements = settlements if settlements is not None else StoredSettlements(engine)
+        settlement = SettlementService(
+            self.writer, engine, settlements, lambda context: caller_of(context, authenticator)
+        )
         try:
             self.server = GatewayServer(
                 address,

@@ -21,10 +21,12 @@ from clearing.cli.standby import Standby
 from clearing.errors import ClearingError
 from clearing.settings import Settings
 from clearing.signature_helpers import SignatureHelpers
+from clearing.store.flow_summing import FlowSumming
 from clearing.store.migration import migrate
 from clearing.store.recorder_process import RecorderProcess
 from merchant_gateway.access import Access
 from merchant_gateway.metrics import metrics_served
+from settlement.settlement_process import SettlementProcess
 
 logger = structlog.get_logger()
 
@@ -71,7 +73,12 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
                 # Only now: the tables of an older version are still in use while its gateway writes.
                 migrate(engine)
                 access = _access(settings)  # read again: certificates are renewed while it stands by
-                with SignatureHelpers() as helpers, RecorderProcess(engine, APPLICATION_NAME) as recorder:
+                with (
+                    SignatureHelpers() as helpers,
+                    RecorderProcess(engine, APPLICATION_NAME) as recorder,
+                    SettlementProcess(engine, APPLICATION_NAME) as settlements,
+                    FlowSumming(engine),
+                ):
                     gateway = Gateway(
                         engine,
                         signer,
@@ -81,6 +88,7 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
                         metrics=metrics,
                         lock=lock,
                         recorder=recorder,
+                        settlements=settlements,
                         leading_that_hold=helpers.leading_that_hold,
                     )
                     _serve_until_told(gateway, access, told_to_stop, as_json=as_json)

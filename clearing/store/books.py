@@ -1,6 +1,7 @@
 """Do the books balance? The ledger's invariants, asked of the tables in whole (design: ledger).
 
-Balances and transactions are compared with what the postings come to, so a row that was changed by hand shows.
+Balances, transactions and stored sums are compared with what the postings come to, so a row that was changed by hand
+shows.
 """
 
 from __future__ import annotations
@@ -111,7 +112,57 @@ FROM (SELECT count(*) AS count, coalesce(max(index), -1) AS highest FROM entries
 WHERE count <> head OR highest <> head - 1
 """
 
-CHECKS: Final = (LOTS, DEBTS, ISSUERS, TRANSACTIONS, REFUNDS, CARDS, LOG)
+STRETCHES: Final = """
+SELECT format('the summed stretch of entries %s to %s follows one that ends at %s, in a log of %s entries',
+    first_index, end_index, previous_end_index, size)
+FROM (
+    SELECT first_index, end_index, coalesce(lag(end_index) OVER (ORDER BY first_index), 0) AS previous_end_index
+    FROM summed_stretches
+) AS stretches, (SELECT coalesce(max(size), 0) AS size FROM log_head) AS heads
+WHERE first_index <> previous_end_index OR end_index > size
+"""
+
+FLOW_SUMS: Final = """
+WITH booked AS (
+    SELECT first_index, movement, issuer, coalesce(redeemer, '') AS at, priced_on, sum(points) AS points
+    FROM summed_stretches JOIN postings ON entry_index >= first_index AND entry_index < end_index
+    GROUP BY first_index, movement, issuer, at, priced_on
+), summed AS (
+    SELECT first_index, movement, issuer, coalesce(redeemer, '') AS at, priced_on, points FROM flow_sums
+)
+SELECT format('from entry %s on, %s points of movement %s are summed for %s at %s on %s; the postings come to %s',
+    first_index, coalesce(summed.points, 0), movement, issuer, at, priced_on, coalesce(booked.points, 0))
+FROM booked FULL JOIN summed USING (first_index, movement, issuer, at, priced_on)
+WHERE coalesce(summed.points, 0) <> coalesce(booked.points, 0)
+"""
+
+FLOW_TOTALS: Final = """
+WITH parts AS (
+    SELECT summed_stretches.end_index, movement, issuer, points
+    FROM summed_stretches JOIN flow_totals ON flow_totals.end_index = first_index
+    UNION ALL
+    SELECT end_index, movement, issuer, points FROM summed_stretches JOIN flow_sums USING (first_index)
+), added AS (
+    SELECT end_index, movement, issuer, sum(points) AS points FROM parts GROUP BY end_index, movement, issuer
+)
+SELECT format('up to entry %s, %s points of movement %s are summed for %s; the sums before come to %s',
+    end_index, coalesce(flow_totals.points, 0), movement, issuer, coalesce(added.points, 0))
+FROM added FULL JOIN flow_totals USING (end_index, movement, issuer)
+WHERE coalesce(flow_totals.points, 0) <> coalesce(added.points, 0)
+"""
+
+CHECKS: Final = (
+    LOTS,
+    DEBTS,
+    ISSUERS,
+    TRANSACTIONS,
+    REFUNDS,
+    CARDS,
+    LOG,
+    STRETCHES,
+    FLOW_SUMS,
+    FLOW_TOTALS,
+)
 
 
 def check_books(connection: Connection) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reading the ledger: balances, transactions, and the flows that settlement works with.
+"""Reading the ledger: balances and transactions.
 
 Where a function makes several queries, the caller's transaction is a ``snapshot``.
 """
@@ -14,10 +14,9 @@ from sqlalchemy import Connection, collate, exists, func, select, tuple_
 from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Points, Reference, StoreId
 from clearing.rules.card import Card
 from clearing.rules.ledger import KindCode, RecordedTransaction
-from clearing.rules.movements import Flow, Movement
 from clearing.store.bulk import driver_cursor
 from clearing.store.load import load_cards, load_transactions
-from clearing.store.tables import cards, entries, lots, postings, transactions
+from clearing.store.tables import cards, entries, lots, transactions
 
 CARDS_READ_MAX: Final = 100_000
 """A page of past lots reads so many cards at the most, which takes about a second."""
@@ -177,25 +176,3 @@ def list_past_lots(
     ]
     goes_on_after = found[-1] if len(found) == cards_limit else last_read
     return PastLots(listed, CardToken(goes_on_after) if goes_on_after is not None else None)
-
-
-def read_flows(connection: Connection, first_index: int, end_index: int) -> list[Flow]:
-    """The postings of the entries from ``first_index`` up to, not including, ``end_index``, summed and sorted."""
-    key = (postings.c.movement, postings.c.issuer, postings.c.redeemer, postings.c.priced_on)
-    rows = connection.execute(
-        select(*key, func.sum(postings.c.points))
-        .where(postings.c.entry_index >= first_index, postings.c.entry_index < end_index)
-        .group_by(*key)
-        .order_by(*key)
-    )
-    return [
-        # PostgreSQL sums bigints as numeric, which the driver gives as Decimal: exact, and whole here.
-        Flow(
-            Movement(movement),
-            MerchantId(issuer),
-            MerchantId(redeemer) if redeemer else None,
-            priced_on,
-            Points(int(points)),
-        )
-        for movement, issuer, redeemer, priced_on, points in rows
-    ]

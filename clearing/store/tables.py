@@ -8,7 +8,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Index, LargeBinary, MetaData, SmallInteger, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    Index,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata: Final = MetaData()
@@ -111,6 +125,44 @@ postings: Final = Table(
     _text("unit"),
     _text("issuer"),
     _text("redeemer", nullable=True),
+)
+
+summed_stretches: Final = Table(
+    "summed_stretches",
+    metadata,
+    _whole_number("first_index", primary_key=True),
+    _whole_number("end_index"),
+    UniqueConstraint("end_index"),
+)
+
+flow_sums: Final = Table(
+    "flow_sums",
+    metadata,
+    _whole_number("first_index"),
+    Column("points", Numeric, nullable=False),
+    Column("priced_on", Date, nullable=False),
+    _small_number("movement"),
+    _text("issuer"),
+    _text("redeemer", nullable=True),
+    Index(
+        "flow_sums_key",
+        "first_index",
+        "movement",
+        "issuer",
+        "redeemer",
+        "priced_on",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    ),
+)
+
+flow_totals: Final = Table(
+    "flow_totals",
+    metadata,
+    _whole_number("end_index", primary_key=True),
+    Column("points", Numeric, nullable=False),
+    _small_number("movement", primary_key=True),
+    _text("issuer", primary_key=True),
 )
 
 views: Final = MetaData()

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, text
 from clearing.model import Burn, Earn, OpenCard, Points, Reference, Refund
 from clearing.store.books import check_books
 from clearing.store.database import snapshot
+from clearing.store.flow_sums import sum_next_stretch
 from tests.store.stored_alliance import BAKERY, CARDS, CINEMA, GARAGE, StoredAlliance
 
 ADD_ONE = "SELECT jsonb_object_agg(key, value::bigint + 1) FROM jsonb_each_text({})"
@@ -41,6 +42,9 @@ def alliance(engine: Engine) -> StoredAlliance:
         alliance.one(GARAGE, "take-back", CARDS[0], Refund(Reference("earn"), Points(4))),
         alliance.one(BAKERY, "kept", CARDS[1], Earn(Points(25), None)),
     )
+    with engine.begin() as connection:
+        while sum_next_stretch(connection, postings=4) is not None:
+            pass
     return alliance
 
 
@@ -54,6 +58,7 @@ def test_books_of_correct_operation_balance(alliance: StoredAlliance) -> None:
         movements = connection.scalars(text("SELECT DISTINCT movement FROM postings ORDER BY 1")).all()
         assert movements == list(range(1, 11))
         assert connection.scalar(text("SELECT count(*) FROM debts")) == 1
+        assert connection.scalar(text("SELECT count(*) FROM summed_stretches")) == 4
     assert _complaints(alliance) == []
 
 
@@ -82,6 +87,19 @@ def test_books_of_correct_operation_balance(alliance: StoredAlliance) -> None:
         ("DELETE FROM instructions", "postings of no accepted transaction"),
         ("DELETE FROM entries WHERE index = 3", "the log has"),
         ("UPDATE log_head SET size = size + 1", "the log has"),
+        ("UPDATE flow_sums SET points = points + 1 WHERE movement = 5", "the postings come to"),
+        ("UPDATE flow_sums SET issuer = 'garage' WHERE issuer = 'bakery' AND movement = 2", "the postings come to"),
+        ("UPDATE flow_sums SET priced_on = priced_on + 1", "the postings come to"),
+        ("UPDATE flow_sums SET redeemer = 'garage' WHERE redeemer = 'cinema'", "the postings come to"),
+        ("DELETE FROM flow_sums WHERE movement = 1", "0 points of movement 1 are summed for bakery"),
+        ("INSERT INTO flow_sums VALUES (9999, 5, '2026-01-05', 1, 'bakery', NULL)", "the postings come to 0"),
+        ("UPDATE flow_totals SET points = points + 1 WHERE movement = 7", "the sums before come to"),
+        ("DELETE FROM flow_totals WHERE movement = 1", "0 points of movement 1 are summed for bakery"),
+        ("INSERT INTO flow_totals VALUES (0, 5, 1, 'bakery')", "the sums before come to 0"),
+        ("DELETE FROM summed_stretches WHERE first_index = 0", "the summed stretch of entries"),
+        ("UPDATE summed_stretches SET end_index = end_index - 1 WHERE first_index = 0", "follows one that ends at"),
+        ("UPDATE summed_stretches SET end_index = 9999 WHERE end_index = (SELECT max(end_index) FROM summed_stretches)",
+         "in a log of"),
     ],
 )  # fmt: skip
 def test_a_tampered_row_is_found(alliance: StoredAlliance, tampering: str, complaint: str) -> None:

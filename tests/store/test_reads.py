@@ -13,11 +13,11 @@ from clearing.rules.calendar import local_date
 from clearing.rules.ledger import KindCode
 from clearing.rules.movements import Flow, Movement
 from clearing.store.database import snapshot
+from clearing.store.flows import read_flows
 from clearing.store.ledger_reads import (
     ListedTransaction,
     list_transactions,
     read_card,
-    read_flows,
     read_transaction,
 )
 from clearing.store.log_reads import (
