@@ -28,11 +28,14 @@ SUBMITS_MAX = 256
 the cores could use; they are a tenth of a second's work where each presents one transaction."""
 OTHER_CALLS_MAX = 64
 """Reads and instructions: more than there are connections to the database."""
+WATCHES_MAX = 100
+"""Streams of health, each with a thread: more than there are load balancers."""
 AT_ONCE_THREADS = 2
-"""For health and refusals, which wait for nothing."""
+"""For health's other calls and refusals, which wait for nothing."""
 
 SUBMIT = "/clearing.v1.MerchantGateway/Submit"
 HEALTH = f"/{health.SERVICE_NAME}/"
+WATCH = f"{HEALTH}Watch"
 
 Parameters = ParamSpec("Parameters")
 ResultT = TypeVar("ResultT")
@@ -92,6 +95,7 @@ class Admission(_ServerInterceptor):
         self.others = Lane("call", OTHER_CALLS_MAX)
         """For the server, as its own threads: they run whatever is not given to others here."""
         self._submits = Lane("submit", SUBMITS_MAX)
+        self._watches = Lane("watch", WATCHES_MAX)
         self._at_once = ThreadPoolExecutor(AT_ONCE_THREADS, "at-once")
         self._report = report
         self._methods: dict[str, _Method] = {}
@@ -113,13 +117,15 @@ class Admission(_ServerInterceptor):
 
     def close(self) -> None:
         """Let the threads end once they are done."""
-        for threads in (self.others, self._submits, self._at_once):
+        for threads in (self.others, self._submits, self._watches, self._at_once):
             threads.shutdown(wait=False)
 
     def _method(self, name: str, handler: Handler) -> _Method:
         refusal = grpc.stream_unary_rpc_method_handler(_on(self._at_once, _refusing(name, self._report)))
         if name == SUBMIT:
             return _Method(_moved(handler, self._submits), refusal, self._submits)
+        if name == WATCH:
+            return _Method(_moved(handler, self._watches), refusal, self._watches)
         if name.startswith(HEALTH):
             return _Method(_moved(handler, self._at_once), refusal, None)
         return _Method(handler, refusal, self.others)

@@ -16,19 +16,19 @@ from grpc_health.v1 import health, health_pb2
 CHECK_SECONDS = 0.25
 """How often the state is asked for."""
 
-SendResponse = Callable[[health_pb2.HealthCheckResponse | None], None]
-
 
 class Health(health.HealthServicer):
     """The health of the server as a whole, which is the empty name, and of each service alike."""
 
     def __init__(self, services: Sequence[str], is_able: Callable[[], bool]) -> None:
         """NOT_SERVING until ``start``; from then on what ``is_able`` says."""
-        super().__init__()
+        # The library's other way sends to those who watch while it holds its lock; the thread that should see the
+        # sending end may wait for that lock just then, to take out one who has gone, and the server would stand still.
+        super().__init__(experimental_non_blocking=False)
         self._names = ("", *services)
         self._is_able = is_able
-        self._watchers: dict[grpc.ServicerContext, SendResponse] = {}
-        self._watchers_lock = threading.Lock()
+        self._watches: set[Any] = set()
+        self._watches_lock = threading.Lock()
         self._said: health_pb2.HealthCheckResponse.ServingStatus.ValueType | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="health", daemon=True)
@@ -46,27 +46,26 @@ class Health(health.HealthServicer):
 
     def end_watches(self) -> None:
         """End the streams of those who watch, which otherwise hold up a server that stops."""
-        with self._watchers_lock:
-            watchers, self._watchers = self._watchers, {}
-        for send_response in watchers.values():
-            send_response(None)
+        with self._watches_lock:
+            watches, self._watches = self._watches, set()
+        for watch in watches:
+            watch.close()
 
     def Watch(  # noqa: N802 - the contract's name
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: grpc.ServicerContext,
-        send_response_callback: SendResponse | None = None,
+        self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext, *_: object
     ) -> Any:
-        """Tell the caller of every change, until it or the server ends."""
-        if send_response_callback is not None:
-            with self._watchers_lock:
-                self._watchers[context] = send_response_callback
-            context.add_callback(lambda: self._forget(context))
-        return super().Watch(request, context, send_response_callback)
+        """Tell the caller of every change, until it or the server ends; meanwhile its thread waits."""
+        watch: Any = super().Watch(request, context)
+        with self._watches_lock:
+            self._watches.add(watch)
+        if not context.add_callback(lambda: self._forget(watch)):  # the caller has gone already
+            self._forget(watch)
+        return watch
 
-    def _forget(self, context: grpc.ServicerContext) -> None:
-        with self._watchers_lock:
-            self._watchers.pop(context, None)
+    def _forget(self, watch: Any) -> None:
+        with self._watches_lock:
+            self._watches.discard(watch)
+        watch.close()
 
     def _follow(self) -> None:
         while not self._stopping.wait(CHECK_SECONDS):

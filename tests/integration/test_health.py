@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 import pytest
@@ -21,17 +21,19 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from clearing.store import embedded
 from clearing.v1 import merchant_gateway_pb2
 from merchant_gateway import server as gateway_server
+from merchant_gateway.admission import WATCHES_MAX
 from merchant_gateway.server import SERVICES
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance, founded
 from tests.integration.command import served
 from tests.integration.held_up import decided_ahead, held_up, is_held_up
-from tests.integration.observation import refusal
+from tests.integration.observation import refusal, refusal_of
 from tests.integration.test_writer import earn, submission, succeeded
 from tests.integration.tills import at_work
 from tests.waiting import wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+WATCHES_PER_CHANNEL = 10
 Status: TypeAlias = "health_pb2.HealthCheckResponse.ServingStatus.ValueType"
 
 
@@ -150,6 +152,59 @@ def test_sigterm_under_load_turns_health_first_answers_what_is_under_way_and_exi
         assert events[-1] == "stopped"
         assert not set(events) & {"call_failed", "batch_failed", "writer_failed", "writer_stopped"}
         tills.verify()
+
+
+def watches_of(address: str, count: int) -> Iterator[Any]:
+    """So many streams of health, each on a connection of its own with some others."""
+    for first in range(0, count, WATCHES_PER_CHANNEL):
+        channel = grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
+        for _ in range(first, min(first + WATCHES_PER_CHANNEL, count)):
+            yield HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+
+
+def test_as_many_as_there_is_room_for_may_watch_and_are_told_of_the_end(alliance: Alliance, tmp_path: Path) -> None:
+    with served(alliance, tmp_path) as gateway:
+        watches = list(watches_of(gateway.wait_for("serving")["address"], WATCHES_MAX))
+        assert {next(watch).status for watch in watches} == {SERVING}
+        with pytest.raises(grpc.RpcError) as refused:
+            next(HealthStub(alliance.channel).Watch(health_pb2.HealthCheckRequest()))
+        assert refusal_of(refused.value).reason == "POOL_FULL"
+        assert status(alliance) == SERVING
+        assert gateway.stop(signal.SIGTERM) == 0
+        assert {next(watch).status for watch in watches} == {NOT_SERVING}
+
+
+def test_watches_that_end_while_others_begin_and_health_turns_stop_nobody(alliance: Alliance, tmp_path: Path) -> None:
+    """A lock that is held while one is told, and needed to take out another, would stop the whole server."""
+    with served(alliance, tmp_path) as gateway:
+        address = gateway.wait_for("serving")["address"]
+        for _ in range(5):
+            begun = list(watches_of(address, WATCHES_MAX // 2))
+            threads = [threading.Thread(target=watch.cancel) for watch in begun]
+            for thread in threads:
+                thread.start()
+            others = watches_of(address, WATCHES_MAX // 4)
+            for watch in others:
+                wait_until(lambda: status(alliance) == SERVING)
+                watch.cancel()
+            for thread in threads:
+                thread.join()
+        last: list[Any] = []
+
+        def has_room() -> bool:
+            """For all: the ended ones have left."""
+            last[:] = watches_of(address, WATCHES_MAX)
+            try:
+                return {next(watch).status for watch in last} == {SERVING}
+            except grpc.RpcError:
+                for watch in last:
+                    watch.cancel()
+                return False
+
+        wait_until(has_room)
+        for watch in last[: WATCHES_MAX // 2]:
+            watch.cancel()
+        assert gateway.stop(signal.SIGTERM) == 0
 
 
 def test_reflection_lists_the_contract_only_where_it_was_asked_for(alliance: Alliance, tmp_path: Path) -> None:
