@@ -27,7 +27,8 @@ class Health(health.HealthServicer):
         super().__init__(experimental_non_blocking=False)
         self._names = ("", *services)
         self._is_able = is_able
-        self._watches: set[Any] = set()
+        self._watches: set[Any] | None = set()
+        """None once all are ended."""
         self._watches_lock = threading.Lock()
         self._said: health_pb2.HealthCheckResponse.ServingStatus.ValueType | None = None
         self._stopping = threading.Event()
@@ -47,8 +48,8 @@ class Health(health.HealthServicer):
     def end_watches(self) -> None:
         """End the streams of those who watch, which otherwise hold up a server that stops."""
         with self._watches_lock:
-            watches, self._watches = self._watches, set()
-        for watch in watches:
+            watches, self._watches = self._watches, None
+        for watch in watches or ():
             watch.close()
 
     def Watch(  # noqa: N802 - the contract's name
@@ -57,14 +58,18 @@ class Health(health.HealthServicer):
         """Tell the caller of every change, until it or the server ends; meanwhile its thread waits."""
         watch: Any = super().Watch(request, context)
         with self._watches_lock:
-            self._watches.add(watch)
+            if self._watches is None:  # it came just before the server took no more calls
+                watch.close()
+            else:
+                self._watches.add(watch)
         if not context.add_callback(lambda: self._forget(watch)):  # the caller has gone already
             self._forget(watch)
         return watch
 
     def _forget(self, watch: Any) -> None:
         with self._watches_lock:
-            self._watches.discard(watch)
+            if self._watches is not None:
+                self._watches.discard(watch)
         watch.close()
 
     def _follow(self) -> None:
