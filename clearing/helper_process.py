@@ -45,7 +45,8 @@ class HelperProcess(Closing):
     def ask(self, question: bytes, patience_seconds: float | None = None) -> bytes:
         """The answer. Raises ``OSError`` or ``EOFError`` if the process is gone: then nobody knows how far it came.
 
-        With ``patience_seconds`` also if there is no answer after so long: then nothing more may be asked.
+        With ``patience_seconds`` also if there is no answer after so long: then nothing more may be asked. A question
+        that is larger than the pipe's buffer may wait for the process before that, for as long as it is frozen.
         """
         self._pipe.send_bytes(question)
         if not self._pipe.poll(patience_seconds):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import grpc
 import psutil
@@ -29,8 +30,7 @@ def test_a_name_of_no_method_whatever_its_bytes_is_unknown_and_stops_nobody(
     channel: Any = shared_alliance.channel  # its stubs want text, and serialisers, of honest clients
     with pytest.raises(grpc.RpcError) as refused:
         channel.unary_unary(name)(b"", timeout=CALL_TIMEOUT_SECONDS)
-    code: Any = refused.value
-    assert code.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert cast(grpc.Call, refused.value).code() is grpc.StatusCode.UNIMPLEMENTED
     assert shared_alliance.log_size() > 0
 
 
@@ -40,18 +40,17 @@ def test_a_call_that_ends_without_a_message_is_answered(shared_alliance: Allianc
     nothing: Iterator[bytes] = iter(())
     with pytest.raises(grpc.RpcError) as refused:
         channel.stream_unary(method)(nothing, timeout=CALL_TIMEOUT_SECONDS)
-    code: Any = refused.value
-    assert code.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert cast(grpc.Call, refused.value).code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_large_calls_that_are_refused_do_not_stay_in_memory(alliance: Alliance, tmp_path: Any) -> None:
+def test_large_calls_that_are_refused_do_not_stay_in_memory(alliance: Alliance, tmp_path: Path) -> None:
     with served(alliance, tmp_path) as gateway:
         address = gateway.wait_for("serving")["address"]
         process = psutil.Process(gateway.process.pid)
         with grpc.insecure_channel(address, options=(("grpc.max_send_message_length", -1),)) as channel:
+            submit: Any = channel.unary_unary(SUBMIT, None, None)
+            message = b"\xff" * (15 * MEBIBYTE)
             before = process.memory_info().rss // MEBIBYTE
             for _ in range(LARGE_CALLS):
-                method: Any = channel.unary_unary(SUBMIT, None, None)
-                message = b"\xff" * (15 * MEBIBYTE)
-                assert refusal(lambda: method(message, timeout=CALL_TIMEOUT_SECONDS)).reason == "MALFORMED_PAYLOAD"  # noqa: B023
+                assert refusal(lambda: submit(message, timeout=CALL_TIMEOUT_SECONDS)).reason == "MALFORMED_PAYLOAD"
             assert process.memory_info().rss // MEBIBYTE - before < GROWTH_MIB_MAX
