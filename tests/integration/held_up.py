@@ -14,6 +14,7 @@ from clearing.pool import Reply
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.presentment_pb2 import Earn
 from clearing.writer import AHEAD_TRANSACTIONS_MIN
+from tests.database_sessions import sessions_waiting
 from tests.integration.alliance import Alliance
 from tests.waiting import wait_until
 
@@ -36,8 +37,7 @@ def held_up(alliance: Alliance) -> Iterator[None]:
 
 def is_held_up(alliance: Alliance) -> bool:
     """Whether a batch waits for the head."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return execute(alliance.engine, waiting) == 1
+    return sessions_waiting(alliance.engine) == 1
 
 
 def hand_in(alliance: Alliance, *envelopes: Envelope) -> Future[list[Reply]]:

@@ -26,12 +26,14 @@ from settlement.from_store import StoredSettlements, settle_stored
 from settlement.month_end import Settlement, settle
 from settlement.proposal import proposal_of
 from settlement.settlement_process import NICENESS, QUESTIONS_MAX, SettlementFailedError, SettlementProcess
+from tests.database_sessions import sessions_waiting
 from tests.integration.alliance import Alliance
 from tests.integration.command import served
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 JANUARY, FEBRUARY = WindowId("2026-01"), WindowId("2026-02")
 BAKERY = MerchantId("bakery")
+APPLICATION_NAME = "settlement under test"
 FORGET = "TRUNCATE summed_stretches, flow_sums, flow_totals"
 
 
@@ -132,7 +134,7 @@ def test_sums_that_contradict_each_other_are_not_settled_from(closed: Alliance, 
 
 @pytest.fixture
 def process(alliance: Alliance) -> Iterator[SettlementProcess]:
-    with SettlementProcess(alliance.engine, "settlement under test") as process:
+    with SettlementProcess(alliance.engine, APPLICATION_NAME) as process:
         yield process
 
 
@@ -177,20 +179,11 @@ def test_one_that_is_killed_while_it_settles_is_replaced(closed: Alliance, proce
     with ThreadPoolExecutor(1) as pool:
         with postings_locked(closed):
             asked = pool.submit(process.proposal, JANUARY)
-            wait_until(lambda: sessions_waiting(closed) == 1)
+            wait_until(lambda: sessions_waiting(closed.engine, APPLICATION_NAME) == 1)
             running(process).kill()
-            wait_until(lambda: sessions_waiting(closed) == 2)
+            # The killed one's session still waits, and does not notice that it was left.
+            wait_until(lambda: sessions_waiting(closed.engine, APPLICATION_NAME) == 2)
         assert asked.result(PATIENCE_SECONDS) == expected
-
-
-def sessions_waiting(alliance: Alliance) -> int:
-    """How many of the process's sessions wait for another's lock; one that waits does not notice that it was left."""
-    with alliance.engine.connect() as connection:
-        query = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            " AND application_name = 'settlement under test'"
-        )
-        return int(connection.execute(text(query)).scalar_one())
 
 
 def test_one_that_is_frozen_is_replaced_and_never_heard_again(
@@ -218,7 +211,7 @@ def test_a_session_that_was_ended_makes_the_database_unavailable_only_until_the_
 ) -> None:
     with ThreadPoolExecutor(1) as pool, postings_locked(closed) as connection:
         asked = pool.submit(process.proposal, JANUARY)
-        wait_until(lambda: sessions_waiting(closed) == 1)
+        wait_until(lambda: sessions_waiting(closed.engine, APPLICATION_NAME) == 1)
         connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
@@ -235,7 +228,7 @@ def test_once_it_is_closed_whoever_waits_hears_that_the_gateway_stops(
 ) -> None:
     with ThreadPoolExecutor(1) as pool, postings_locked(closed):
         asked = pool.submit(process.proposal, JANUARY)
-        wait_until(lambda: sessions_waiting(closed) == 1)
+        wait_until(lambda: sessions_waiting(closed.engine, APPLICATION_NAME) == 1)
         process.close()
         with pytest.raises(Rejection, match="the gateway is stopping"):
             asked.result(PATIENCE_SECONDS)

@@ -22,6 +22,7 @@ from clearing.store.flow_summing import FlowSumming
 from clearing.store.flow_sums import Stretch, sum_next_stretch, sum_stretches
 from clearing.store.flows import read_flows, read_points_moved
 from clearing.store.migration import migrate
+from tests.database_sessions import sessions_waiting
 from tests.store.stored_alliance import BAKERY, CARDS, StoredAlliance, decided, record_batch
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
@@ -139,13 +140,6 @@ def summed(engine: Engine) -> list[Stretch]:
         return [Stretch(*row) for row in rows]
 
 
-def waiting_sessions(engine: Engine) -> int:
-    """How many wait for another's transaction."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with engine.connect() as connection:
-        return int(connection.execute(text(query)).scalar_one())
-
-
 def sum_one(engine: Engine, postings: int = 1_000) -> Stretch | None:
     with engine.begin() as connection:
         return sum_next_stretch(connection, postings=postings)
@@ -206,7 +200,7 @@ def test_of_two_that_sum_a_stretch_at_once_one_waits_and_leaves_it_to_the_other(
         with alliance.engine.begin() as connection:
             assert sum_next_stretch(connection, postings=4) == Stretch(0, 5)
             other = pool.submit(sum_one, alliance.engine)
-            wait_until(lambda: waiting_sessions(alliance.engine) == 1)
+            wait_until(lambda: sessions_waiting(alliance.engine) == 1)
         assert other.result(PATIENCE_SECONDS) == Stretch(0, 7)
     assert summed(alliance.engine) == [Stretch(0, 5)]
     assert sum_one(alliance.engine) == Stretch(5, 7)
@@ -217,7 +211,7 @@ def test_what_one_that_is_killed_has_begun_another_does(alliance: StoredAlliance
     with ThreadPoolExecutor(1) as pool, alliance.engine.connect() as killed:
         assert sum_next_stretch(killed, postings=4) == Stretch(0, 5)
         other = pool.submit(sum_one, alliance.engine)
-        wait_until(lambda: waiting_sessions(alliance.engine) == 1)
+        wait_until(lambda: sessions_waiting(alliance.engine) == 1)
         session = killed.connection.driver_connection
         assert session is not None
         session.close()
@@ -282,7 +276,7 @@ def test_the_background_goes_on_where_the_database_hung_up(
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(text("LOCK TABLE postings"))
         with FlowSumming(its_own):
-            wait_until(lambda: waiting_sessions(alliance.engine) == 1)
+            wait_until(lambda: sessions_waiting(alliance.engine) == 1)
             ended = connection.scalar(
                 text(
                     "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
