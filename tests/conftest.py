@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from clearing.store import embedded
+from clearing.postgres.embedded import server as embedded
 
 # As the command does, before gRPC is first imported: its handlers for a fork may crash the commands of PostgreSQL.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

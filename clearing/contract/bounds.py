@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clearing.calendar import zone_of
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import (
     MICROSECONDS_PER_SECOND,
@@ -29,7 +30,6 @@ from clearing.model import (
     StoreId,
     WindowId,
 )
-from clearing.rules.calendar import zone_of
 
 NANOS_PER_MICROSECOND = 1_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clearing.calendar import moment_of
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import (
     MICROSECONDS_PER_SECOND,
@@ -23,7 +24,6 @@ from clearing.model import (
     Role,
     SetTerms,
 )
-from clearing.rules.calendar import moment_of
 from clearing.rules.directory import Directory, Key
 
 CLOCK_TOLERANCE_MINUTES = 5

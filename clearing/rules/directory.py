@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import IntEnum
 
+from clearing.calendar import local_date, next_window, window_of
 from clearing.model import (
     CreateAlliance,
     EntryIndex,
@@ -25,7 +26,6 @@ from clearing.model import (
     WindowId,
     WindowRange,
 )
-from clearing.rules.calendar import local_date, next_window, window_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from functools import lru_cache
 
+from clearing.calendar import month_end
 from clearing.model import POINTS_PER_CARD_MAX, MerchantId, Outcome, Points
-from clearing.rules.calendar import month_end
 from clearing.rules.card import Card, LotKey
 from clearing.rules.debt import repay_from_earn
 from clearing.rules.effect import Effect

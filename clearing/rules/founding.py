@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from clearing.keys import key_id_of
+from clearing.calendar import window_of
 from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, KeyId
-from clearing.rules.calendar import window_of
 from clearing.rules.directory import Directory, Key
+from clearing.signing.keys import key_id_of
 
 
 def found(instruction: Instruction, constitution: CreateAlliance, accepted_at: Instant) -> Directory:

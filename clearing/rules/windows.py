@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from clearing.calendar import first_day, next_window, start_of_day
 from clearing.model import (
     POOL,
     ApproveSettlement,
@@ -17,7 +18,6 @@ from clearing.model import (
     WindowId,
     WindowRange,
 )
-from clearing.rules.calendar import first_day, next_window, start_of_day
 from clearing.rules.directory import ClosedWindow, Directory
 
 

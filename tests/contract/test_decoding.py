@@ -19,7 +19,6 @@ from clearing.contract.entry import Entry, EntryError, decode_entry, timestamp_o
 from clearing.contract.instruction import decode_instruction, decode_proposal, encode_proposal
 from clearing.contract.presentment import decode_presentment
 from clearing.errors import ErrorReason, Rejection
-from clearing.keys import PrivateKey
 from clearing.log.note import Signer
 from clearing.model import (
     Burn,
@@ -37,6 +36,7 @@ from clearing.model import (
     Refund,
     SetTerms,
 )
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, presentment_pb2
 
 NOW = timestamp_of(Instant(1_767_700_000_000_000))

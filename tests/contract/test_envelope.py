@@ -7,16 +7,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.authentication import authenticate_founding
 from clearing.card_token import derived_token, random_token, token_of_bytes
 from clearing.contract import bounds
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, SIGNATURES_MAX, TRANSACTIONS_MAX
 from clearing.contract.entry import ENTRY_BYTES_MAX, encode_instruction_entry, encode_presentment_entry, timestamp_of
-from clearing.envelope import check_shape, pre_authentication_encoding, sign_envelope, signers_among
+from clearing.deciding.authentication import authenticate_founding
 from clearing.errors import ErrorReason, Rejection
-from clearing.keys import PrivateKey
 from clearing.model import (
     POINTS_PER_CARD_MAX,
     POINTS_PER_TRANSACTION_MAX,
@@ -28,6 +26,8 @@ from clearing.model import (
     TransactionResult,
     WindowRange,
 )
+from clearing.signing.envelope import check_shape, pre_authentication_encoding, sign_envelope, signers_among
+from clearing.signing.keys import PrivateKey
 from clearing.v1.envelope_pb2 import Envelope, Signature
 
 LAST_INSTANT = Instant(4_102_444_799_999_999)

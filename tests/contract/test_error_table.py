@@ -15,7 +15,7 @@ from clearing.errors import ErrorReason, Rejection
 from clearing.model import Channel, ClockKind, Outcome, Role, SettlementMethod
 from clearing.rules.directory import WindowStatus
 from clearing.v1 import entry_pb2, error_pb2, instruction_pb2, presentment_pb2, settlement_pb2
-from merchant_gateway.errors import DOMAIN, STATUS_CODES, TEXT_BYTES_MAX, status_of
+from merchant_gateway.server.errors import DOMAIN, STATUS_CODES, TEXT_BYTES_MAX, status_of
 
 ERROR_PROTO = Path(__file__).parents[2] / "proto" / "clearing" / "v1" / "error.proto"
 

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clearing.authentication import authenticate_founding, authenticate_instruction, authenticate_presentment
-from clearing.batch import LogState, decide_batch
+from clearing.calendar import instant_of
 from clearing.card_token import derived_token, token_of_bytes
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import timestamp_of
-from clearing.envelope import pre_authentication_encoding, sign_envelope
-from clearing.keys import PrivateKey
+from clearing.contract.receipt import Receipt
+from clearing.deciding.authentication import authenticate_founding, authenticate_instruction, authenticate_presentment
 from clearing.log.checkpoint import open_checkpoint
 from clearing.log.merkle import consistency_path, inclusion_path, leaf_hash
 from clearing.log.note import Signer
@@ -22,13 +21,14 @@ from clearing.log.proof import format_proof
 from clearing.log.tiles import entry_bundle, tile_path
 from clearing.log.tree import RightEdge
 from clearing.model import EntryIndex, Instant
-from clearing.receipt import Receipt
-from clearing.rules.calendar import instant_of
 from clearing.rules.ledger import Ledger
 from clearing.rules.presentment import AlreadyDecided
+from clearing.signing.envelope import pre_authentication_encoding, sign_envelope
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, merchant_gateway_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
-from merchant_gateway import transactions
+from clearing.writer.batch import LogState, decide_batch
+from merchant_gateway.client import transactions
 
 ORIGIN = "clearing.example/protocol"
 MERCHANT_KEY = PrivateKey(bytes(range(0x20)))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from clearing import tokens
 from clearing.contract import bounds
 from clearing.contract.entry import ENTRY_BYTES_MAX
 from clearing.model import POINTS_PER_TRANSACTION_MAX
 from clearing.rules.authority import CLOCK_TOLERANCE_MINUTES
-from clearing.settings import Settings
-from merchant_gateway import service
+from clearing.runtime.settings import Settings
+from clearing.signing import tokens
+from merchant_gateway.server import service
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/protocol.md").read_text()
 PATTERNS = [value.pattern for value in vars(bounds).values() if isinstance(value, re.Pattern)]

@@ -10,8 +10,8 @@ from google.rpc.code_pb2 import Code
 
 from clearing.errors import ErrorReason
 from clearing.v1 import entry_pb2, error_pb2
-from merchant_gateway.errors import STATUS_CODES
-from merchant_gateway.gateway_error import RETRIED_CODES
+from merchant_gateway.client.gateway_error import RETRIED_CODES
+from merchant_gateway.server.errors import STATUS_CODES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/errors.md").read_text()
 

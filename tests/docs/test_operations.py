@@ -11,11 +11,11 @@ import typer.main
 from prometheus_client import Metric
 from pydantic_core import PydanticUndefined
 
-from clearing.cli.application import app
-from clearing.cli.gateway import gateway
-from clearing.metrics import WriterGauges
-from clearing.settings import PREFIX, Settings
-from merchant_gateway.metrics import PrometheusMetrics
+from back_office.cli.application import app
+from back_office.cli.gateway import gateway
+from clearing.runtime.metrics import WriterGauges
+from clearing.runtime.settings import PREFIX, Settings
+from merchant_gateway.server.metrics import PrometheusMetrics
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs/operations.md").read_text()

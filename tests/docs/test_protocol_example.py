@@ -13,15 +13,15 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 
+from clearing.audit.replay import Replay
+from clearing.contract.receipt import receipt_of
 from clearing.log.folder import read_log_folder
 from clearing.log.note import parse_verifier
 from clearing.log.proof import verify_proof
-from clearing.receipt import receipt_of
-from clearing.replay import Replay
-from clearing.tokens import make_token, read_token
+from clearing.signing.tokens import make_token, read_token
 from clearing.v1.entry_pb2 import Receipt
-from merchant_gateway.transaction_receipt import check_submitted
-from settlement.audit import verify_export
+from merchant_gateway.client.transaction_receipt import check_submitted
+from settlement.auditing.audit import verify_export
 from tests.docs import by_hand_example, by_hand_log, by_library_example
 from tests.docs.by_hand_log import RefusedError, check_consistency, check_inclusion, open_checkpoint
 from tests.waiting import PATIENCE_SECONDS

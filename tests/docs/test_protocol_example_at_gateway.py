@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from clearing.cli.assembly import Gateway
+from back_office.host.assembly import Gateway
 from clearing.model import Instant
-from clearing.store.database import open_engine
-from clearing.store.migration import migrate
+from clearing.postgres.database import open_engine
+from clearing.postgres.migration import migrate
 from tests.docs.by_hand_example import ENTRIES, ORIGIN, at, example, receipt
 from tests.docs.by_hand_wire import data, number, present_bytes
 from tests.docs.by_library_example import LOG_SIGNER

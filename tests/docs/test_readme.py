@@ -35,7 +35,7 @@ class Newcomer:
         commands = folder / "bin"
         commands.mkdir()
         clearing = commands / "clearing"
-        clearing.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m clearing.cli "$@"\n')
+        clearing.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m back_office.cli "$@"\n')
         clearing.chmod(0o755)
         self.environment = {
             **os.environ,
@@ -69,7 +69,7 @@ class Newcomer:
 
     def serve(self) -> str:
         """Start the gateway and wait until it says that it serves."""
-        command = [sys.executable, "-m", "clearing.cli", "gateway"]
+        command = [sys.executable, "-m", "back_office.cli", "gateway"]
         self.gateway = subprocess.Popen(
             command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True
         )

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from clearing.contract import bounds
-from clearing.settings import PREFIX, Settings
-from merchant_gateway import service
-from merchant_gateway.certificates import ALLIANCE_URI, MERCHANT_URI
-from merchant_gateway.limits import MerchantLimits
+from clearing.runtime.settings import PREFIX, Settings
+from merchant_gateway.server import service
+from merchant_gateway.server.certificates import ALLIANCE_URI, MERCHANT_URI
+from merchant_gateway.server.limits import MerchantLimits
 from tests.waiting import PATIENCE_SECONDS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/security.md").read_text()
@@ -43,7 +43,7 @@ def test_identities_settings_and_options_are_the_codes() -> None:
 
 def help_of(*command: str) -> str:
     """In a process of its own: the command line sets up logging for the whole process."""
-    arguments = (sys.executable, "-m", "clearing.cli", *command, "--help")
+    arguments = (sys.executable, "-m", "back_office.cli", *command, "--help")
     done = subprocess.run(
         arguments,
         capture_output=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from merchant_gateway.outbox import outbox, sales, sending
+from merchant_gateway.client.outbox import outbox, sales, sending
 from tests.integration.alliance import founded
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/till.md").read_text()

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import structlog
 
-from clearing.keys import PrivateKey
-from clearing.store import embedded
+from clearing.postgres.embedded import server as embedded
+from clearing.signing.keys import PrivateKey
 from tests.fuzz.generator import Generator
 from tests.fuzz.harness import Finding, Harness, actors_of
 from tests.integration.alliance import founded

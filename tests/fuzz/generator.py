@@ -14,10 +14,10 @@ from clearing.clock import system_time
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import timestamp_of
-from clearing.envelope import add_signature, sign_envelope
-from clearing.keys import PrivateKey
 from clearing.model import Instant
-from clearing.tokens import make_token
+from clearing.signing.envelope import add_signature, sign_envelope
+from clearing.signing.keys import PrivateKey
+from clearing.signing.tokens import make_token
 from clearing.v1 import entry_pb2, instruction_pb2, merchant_gateway_pb2, operations_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from tests.fuzz.wire import NUMBERS, TEXTS, mutated, mutated_bytes

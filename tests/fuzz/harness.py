@@ -16,18 +16,18 @@ from structlog.typing import EventDict, WrappedLogger
 
 from clearing.clock import system_time
 from clearing.errors import ErrorReason
-from clearing.keys import PrivateKey
+from clearing.signing.keys import PrivateKey
 from clearing.v1.audit_pb2_grpc import add_AuditServicer_to_server
 from clearing.v1.merchant_gateway_pb2_grpc import add_MerchantGatewayServicer_to_server
 from clearing.v1.operations_pb2_grpc import add_OperationsServicer_to_server
-from merchant_gateway.audit import Audit
-from merchant_gateway.authentication import Authenticator
-from merchant_gateway.call_report import CallReport
-from merchant_gateway.certificates import Certificates
-from merchant_gateway.errors import DOMAIN, STATUS_CODES, ErrorInterceptor
-from merchant_gateway.limits import MerchantLimits, RateLimiter
-from merchant_gateway.operations import Operations
-from merchant_gateway.service import MerchantGateway
+from merchant_gateway.server.audit import Audit
+from merchant_gateway.server.authentication import Authenticator
+from merchant_gateway.server.call_report import CallReport
+from merchant_gateway.server.certificates import Certificates
+from merchant_gateway.server.errors import DOMAIN, STATUS_CODES, ErrorInterceptor
+from merchant_gateway.server.limits import MerchantLimits, RateLimiter
+from merchant_gateway.server.operations import Operations
+from merchant_gateway.server.service import MerchantGateway
 from tests.fuzz.generator import Actors, FuzzInput, Generator
 from tests.integration.alliance import Alliance
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from clearing.keys import PrivateKey
 from clearing.model import Outcome
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import presentment_pb2
 from tests.fuzz.generator import Generator
 from tests.fuzz.harness import ANSWERED, Harness, actors_of

@@ -16,7 +16,7 @@ from typing import cast
 import grpc
 from google.protobuf.message import DecodeError
 
-from clearing.keys import PrivateKey
+from clearing.signing.keys import PrivateKey
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2 import SubmitRequest
 from clearing.v1.operations_pb2 import InstructRequest

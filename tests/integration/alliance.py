@@ -14,23 +14,23 @@ from typing import Any
 import grpc
 import sqlalchemy
 
+from back_office.host.assembly import Gateway
+from clearing.calendar import instant_of
 from clearing.card_token import random_token
-from clearing.cli.assembly import Gateway
 from clearing.clock import system_time
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import Entry, decode_entry, timestamp_of
 from clearing.contract.entry import instant_of as timestamp_instant
-from clearing.envelope import sign_envelope
-from clearing.keys import PrivateKey
+from clearing.contract.receipt import receipt_of, verify_receipt
 from clearing.log.note import Signer
 from clearing.model import CardToken, Instant, Outcome, TransactionResult
-from clearing.receipt import receipt_of, verify_receipt
-from clearing.rules.calendar import instant_of
-from clearing.store.database import open_engine
-from clearing.store.migration import migrate
-from clearing.store.writer_lock import WriterLockHeldError
-from clearing.tokens import make_token
+from clearing.postgres.database import open_engine
+from clearing.postgres.migration import migrate
+from clearing.postgres.writing.writer_lock import WriterLockHeldError
+from clearing.signing.envelope import sign_envelope
+from clearing.signing.keys import PrivateKey
+from clearing.signing.tokens import make_token
 from clearing.v1 import (
     entry_pb2,
     instruction_pb2,
@@ -44,9 +44,9 @@ from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub
 from clearing.v1.operations_pb2_grpc import OperationsStub
 from clearing.v1.settlement_pb2_grpc import SettlementStub
-from merchant_gateway.access import Access
-from merchant_gateway.gateway_channel import GatewayChannel
-from merchant_gateway.log_export import LogExporter
+from merchant_gateway.client.gateway_channel import GatewayChannel
+from merchant_gateway.client.log_export import LogExporter
+from merchant_gateway.server.access import Access
 from tests.waiting import PATIENCE_SECONDS
 
 ORIGIN = "clearing.example/test"

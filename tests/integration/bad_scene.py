@@ -12,9 +12,9 @@ from grpc import StatusCode
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import timestamp_of
-from clearing.envelope import sign_envelope
-from clearing.keys import PrivateKey
 from clearing.model import CardToken, Instant
+from clearing.signing.envelope import sign_envelope
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, merchant_gateway_pb2, operations_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope, Signature
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance, local_instant

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clearing.cli.home import Alliance as AllianceFile
-from clearing.cli.home import Home
-from clearing.key_files import write_private_key
-from clearing.keys import PrivateKey
+from back_office.client.home import Alliance as AllianceFile
+from back_office.client.home import Home
+from clearing.signing.key_files import write_private_key
+from clearing.signing.keys import PrivateKey
 from tests.integration.alliance import Alliance
 from tests.waiting import PATIENCE_SECONDS
 
@@ -77,7 +77,7 @@ def started(settings: Mapping[str, str], folder: Path, *options: str) -> Iterato
     log = folder / f"gateway-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "clearing.cli", "gateway", "--json", "--address", "127.0.0.1:0", *options],
+            [sys.executable, "-m", "back_office.cli", "gateway", "--json", "--address", "127.0.0.1:0", *options],
             env={**environment, **settings, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=output,

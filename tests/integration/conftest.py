@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clearing.store.embedded import EmbeddedPostgres
+from clearing.postgres.embedded.server import EmbeddedPostgres
 from tests.integration.alliance import Alliance, founded
 from tests.integration.bad_scene import Scene, set_scene
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from merchant_gateway.gateway_channel import GatewayChannel
-from merchant_gateway.log_export import LogExporter
-from settlement.audit import verify_export
+from merchant_gateway.client.gateway_channel import GatewayChannel
+from merchant_gateway.client.log_export import LogExporter
+from settlement.auditing.audit import verify_export
 from tests.integration.alliance import ORIGIN
 from tests.integration.house import Blow, House
 from tests.integration.onlooker import Onlooker

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-import clearing.cli
+import back_office.cli
 from tests.integration.command import logged
 
 DEFECTS = frozenset({"call_failed", "batch_failed", "calls_failed", "writer_failed", "writer_stopped"})
@@ -27,7 +27,7 @@ class ForkedGateway:
         """Start it with this environment; it logs to a new file in the folder."""
         self._log = folder / f"gateway-{time.monotonic_ns()}.log"
         self._log.touch()
-        _processes.set_forkserver_preload([__name__, "clearing.cli.gateway", "alembic.command"])
+        _processes.set_forkserver_preload([__name__, "back_office.cli.gateway", "alembic.command"])
         self._process = _processes.Process(target=_serve, args=(self._log, settings))
         self._process.start()
 
@@ -70,4 +70,4 @@ def _serve(log: Path, settings: dict[str, str]) -> None:
         del os.environ[name]
     os.environ.update(settings)
     sys.argv = ["clearing", "gateway", "--json", "--address", "127.0.0.1:0"]
-    clearing.cli.main()
+    back_office.cli.main()

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import sqlalchemy
 
-from clearing.authentication import authenticate_presentment
 from clearing.card_token import random_token
-from clearing.pool import Reply
+from clearing.deciding.authentication import authenticate_presentment
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.presentment_pb2 import Earn
-from clearing.writer import AHEAD_TRANSACTIONS_MIN
+from clearing.writer.pool import Reply
+from clearing.writer.writer import AHEAD_TRANSACTIONS_MIN
 from tests.database_sessions import sessions_waiting
 from tests.integration.alliance import Alliance
 from tests.waiting import wait_until

@@ -16,7 +16,7 @@ import grpc
 import psutil
 import psycopg2
 
-from clearing.store import embedded
+from clearing.postgres.embedded import server as embedded
 from tests.integration.alliance import Alliance, founded
 from tests.integration.command import settings_of
 from tests.integration.forked_gateway import ForkedGateway

@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from clearing.addresses import split_address
+from clearing.runtime.addresses import split_address
 
 CHUNK_BYTES = 65_536
 RESET = struct.pack("ii", 1, 0)

@@ -12,8 +12,8 @@ import sqlalchemy
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
-from clearing.store.books import check_books
-from clearing.store.database import snapshot
+from clearing.postgres.database import snapshot
+from clearing.postgres.reading.books import check_books
 
 BALANCES = """
 SELECT coalesce(string_agg(line, E'\\n' ORDER BY line), '') FROM (

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from clearing.errors import ClearingError
-from clearing.keys import PrivateKey
 from clearing.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from clearing.log.folder import FolderError, read_log_folder
 from clearing.log.folder_writer import write_log_folder
 from clearing.log.merkle import leaf_hash, root
 from clearing.log.note import Signer
 from clearing.log.tiles import bundle_entries
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import entry_pb2, instruction_pb2, presentment_pb2, settlement_pb2
-from merchant_gateway.gateway_channel import GatewayChannel
-from merchant_gateway.log_export import LogExporter
-from settlement.audit import AuditReport, verify_export
-from settlement.export_files import AuditDifference
+from merchant_gateway.client.gateway_channel import GatewayChannel
+from merchant_gateway.client.log_export import LogExporter
+from settlement.auditing.audit import AuditReport, verify_export
+from settlement.auditing.export_files import AuditDifference
 from tests.integration.alliance import ORIGIN, Alliance, founded
 
 

@@ -18,16 +18,16 @@ from sqlalchemy import make_url
 from clearing.log.checkpoint import open_checkpoint
 from clearing.log.folder import FolderError
 from clearing.model import MerchantId, Outcome
-from clearing.store.database import open_engine, parse_database_url
-from clearing.store.embedded import EmbeddedPostgres
-from clearing.store.migration import migrate
-from clearing.store.postgres_cluster import binaries_directory
+from clearing.postgres.database import open_engine, parse_database_url
+from clearing.postgres.embedded.cluster import binaries_directory
+from clearing.postgres.embedded.server import EmbeddedPostgres
+from clearing.postgres.migration import migrate
 from clearing.v1 import presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
-from merchant_gateway.client import MerchantClient
-from merchant_gateway.receipt_store import ReceiptStore
-from merchant_gateway.transaction_receipt import ForkedLogError
-from settlement.audit import verify_export
+from merchant_gateway.client.merchant_client import MerchantClient
+from merchant_gateway.client.receipt_store import ReceiptStore
+from merchant_gateway.client.transaction_receipt import ForkedLogError
+from settlement.auditing.audit import verify_export
 from tests.integration.alliance import Alliance, founded
 from tests.integration.observation import balances, complaints, log_size
 from tests.integration.tills import at_work

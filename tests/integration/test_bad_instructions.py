@@ -6,18 +6,18 @@ from typing import Any
 
 import grpc
 
+from back_office.host.assembly import Gateway
 from clearing.card_token import random_token
-from clearing.cli.assembly import Gateway
 from clearing.clock import system_time
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import timestamp_of
-from clearing.envelope import sign_envelope
-from clearing.keys import PrivateKey
 from clearing.log.note import Signer
 from clearing.model import Instant, Outcome
-from clearing.store.database import open_engine
-from clearing.store.migration import migrate
+from clearing.postgres.database import open_engine
+from clearing.postgres.migration import migrate
+from clearing.signing.envelope import sign_envelope
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, merchant_gateway_pb2, operations_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub

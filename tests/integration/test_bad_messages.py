@@ -11,8 +11,8 @@ from clearing.clock import system_time
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX
 from clearing.contract.entry import timestamp_of
-from clearing.keys import PrivateKey
 from clearing.model import Instant
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clearing.card_token import random_token
-from clearing.keys import PrivateKey
+from clearing.signing.keys import PrivateKey
 from clearing.v1.audit_pb2 import GetConsistencyProofRequest, GetInclusionProofRequest, ListEntriesRequest
 from clearing.v1.merchant_gateway_pb2 import GetCardRequest, GetTransactionRequest, ListTransactionsRequest
 from tests.integration.bad_scene import (

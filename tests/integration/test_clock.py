@@ -10,15 +10,15 @@ from pathlib import Path
 import grpc
 import pytest
 
-from clearing.cli.assembly import Gateway
+from back_office.host.assembly import Gateway
 from clearing.clock import system_time
 from clearing.contract.entry import decode_entry, timestamp_of
 from clearing.model import Instant, Outcome
-from clearing.store.database import snapshot
-from clearing.store.log_reads import stream_entries
+from clearing.postgres.database import snapshot
+from clearing.postgres.reading.log_reads import stream_entries
 from clearing.v1 import audit_pb2, merchant_gateway_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
-from settlement.audit import verify_export
+from settlement.auditing.audit import verify_export
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance, founded
 from tests.integration.observation import complaints, log_size, refusal, untouched
 

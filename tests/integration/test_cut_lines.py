@@ -11,18 +11,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from clearing.calendar import moment_of
 from clearing.clock import system_time
-from clearing.rules.calendar import moment_of
 from clearing.v1.presentment_pb2 import Transaction
-from merchant_gateway.client import MerchantClient
-from merchant_gateway.retry import RetryPolicy
-from merchant_gateway.transaction_receipt import TransactionReceipt
-from merchant_gateway.transactions import earn
+from merchant_gateway.client.merchant_client import MerchantClient
+from merchant_gateway.client.retry import RetryPolicy
+from merchant_gateway.client.transaction_receipt import TransactionReceipt
+from merchant_gateway.client.transactions import earn
 from tests.integration.alliance import Alliance, founded
 from tests.integration.command import Served, served
 from tests.integration.line import Cut, Line
 from tests.integration.observation import complaints
-from tests.merchant_gateway.outbox_scene import BAKERY, STORE
+from tests.merchant_gateway.client.outbox.outbox_scene import BAKERY, STORE
 from tests.waiting import wait_until
 
 CUTS = 40

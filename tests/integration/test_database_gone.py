@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from clearing.store import embedded
-from tests.cli.installation import Installation
+from clearing.postgres.embedded import server as embedded
+from tests.back_office.installation import Installation
 from tests.integration.alliance import ORIGIN, founded
 from tests.integration.command import served, started
 from tests.integration.test_health import NOT_SERVING, SERVING, status

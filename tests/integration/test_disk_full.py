@@ -15,8 +15,8 @@ import grpc
 import pytest
 import sqlalchemy
 
-from clearing.store import embedded
-from clearing.store.postgres_owner import give, server_owner
+from clearing.postgres.embedded import server as embedded
+from clearing.postgres.embedded.owner import give, server_owner
 from tests.integration.alliance import Alliance, founded
 from tests.integration.command import served
 from tests.integration.held_up import execute

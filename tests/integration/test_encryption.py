@@ -9,23 +9,23 @@ from pathlib import Path
 import grpc
 import pytest
 
-from clearing.addresses import AddressError, PlainTextRefusedError, is_loopback
+from back_office.host.assembly import Gateway
+from clearing.calendar import moment_of
 from clearing.card_token import random_token
-from clearing.cli.assembly import Gateway
 from clearing.errors import ErrorReason
 from clearing.model import MerchantId, Outcome
-from clearing.rules.calendar import moment_of
+from clearing.runtime.addresses import AddressError, PlainTextRefusedError, is_loopback
 from clearing.v1.audit_pb2 import GetCheckpointRequest
 from clearing.v1.instruction_pb2 import OpenStore
 from clearing.v1.merchant_gateway_pb2 import SubmitRequest
 from clearing.v1.operations_pb2 import GetAllianceRequest, InstructRequest
-from merchant_gateway.access import Access
-from merchant_gateway.client import MerchantClient
-from merchant_gateway.gateway_channel import GatewayChannel
-from merchant_gateway.gateway_error import GatewayError
-from merchant_gateway.server import GatewayServer
-from merchant_gateway.tls import channel_credentials, server_credentials
-from merchant_gateway.transactions import earn, open_card
+from merchant_gateway.client.gateway_channel import GatewayChannel
+from merchant_gateway.client.gateway_error import GatewayError
+from merchant_gateway.client.merchant_client import MerchantClient
+from merchant_gateway.client.tls import channel_credentials, server_credentials
+from merchant_gateway.client.transactions import earn, open_card
+from merchant_gateway.server.access import Access
+from merchant_gateway.server.server import GatewayServer
 from tests.certificates import DAY, NOW, Authority, CertificateFiles, new_authority
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance
 from tests.integration.bad_scene import Scene

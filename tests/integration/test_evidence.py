@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from clearing.cli.earlier import EarlierFileError, read_evidence
+from back_office.client.earlier import EarlierFileError, read_evidence
+from clearing.audit.evidence import TwoLogsError
+from clearing.audit.folder_proof import prove_reference
+from clearing.calendar import moment_of
 from clearing.errors import ClearingError
-from clearing.evidence import TwoLogsError
-from clearing.folder_proof import prove_reference
-from clearing.keys import PrivateKey
 from clearing.log.checkpoint import Checkpoint, sign_checkpoint
 from clearing.log.folder import read_log_folder
 from clearing.log.folder_writer import write_log_folder
 from clearing.log.merkle import leaf_hash, root
 from clearing.log.note import Signer
 from clearing.model import MerchantId
-from clearing.rules.calendar import moment_of
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import entry_pb2, presentment_pb2
-from merchant_gateway.client import MerchantClient
-from merchant_gateway.receipt_store import ReceiptStore
-from merchant_gateway.transactions import earn
-from settlement.audit import AuditReport, verify_export
-from tests.cli.installation import Installation
+from merchant_gateway.client.merchant_client import MerchantClient
+from merchant_gateway.client.receipt_store import ReceiptStore
+from merchant_gateway.client.transactions import earn
+from settlement.auditing.audit import AuditReport, verify_export
+from tests.back_office.installation import Installation
 from tests.integration.alliance import ORIGIN, Alliance, founded
 
 KEPT = ("checkpoint", "entry.tlog-proof", "receipt", "receipts.sqlite")

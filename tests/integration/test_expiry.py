@@ -9,12 +9,12 @@ from pathlib import Path
 import grpc
 import pytest
 
-from clearing.keys import PrivateKey
-from clearing.store.database import snapshot
-from clearing.store.ledger_reads import list_past_lots
+from clearing.postgres.database import snapshot
+from clearing.postgres.reading.ledger_reads import list_past_lots
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2
 from clearing.v1.operations_pb2 import ListPastLotsRequest, ListPastLotsResponse
-from settlement.audit import verify_export
+from settlement.auditing.audit import verify_export
 from tests.integration.alliance import Alliance, founded
 from tests.integration.observation import refusal
 from tests.integration.test_audit import settle

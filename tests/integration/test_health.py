@@ -18,11 +18,11 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from clearing.store import embedded
+from clearing.postgres.embedded import server as embedded
 from clearing.v1 import merchant_gateway_pb2
-from merchant_gateway import server as gateway_server
-from merchant_gateway.admission import WATCHES_MAX
-from merchant_gateway.server import SERVICES
+from merchant_gateway.server import server as gateway_server
+from merchant_gateway.server.admission import WATCHES_MAX
+from merchant_gateway.server.server import SERVICES
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance, founded
 from tests.integration.command import served
 from tests.integration.held_up import decided_ahead, held_up, is_held_up

@@ -11,15 +11,15 @@ from typing import Any
 import grpc
 import pytest
 
+from clearing.audit.replay import Replay
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import decode_entry, timestamp_of
-from clearing.envelope import sign_envelope
-from clearing.keys import PrivateKey
 from clearing.log.checkpoint import Checkpoint, open_checkpoint
 from clearing.log.merkle import ProofError, leaf_hash, verify_consistency, verify_inclusion
 from clearing.log.merkle import root as tree_root
 from clearing.model import Instant, Outcome
-from clearing.replay import Replay
+from clearing.signing.envelope import sign_envelope
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import audit_pb2, entry_pb2, instruction_pb2, merchant_gateway_pb2, operations_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance

@@ -20,15 +20,15 @@ import structlog
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
+from back_office.host.logs import configure_logs
 from clearing.card_token import random_token
-from clearing.cli.logs import configure_logs
 from clearing.clock import system_time
-from clearing.keys import PrivateKey
-from clearing.store.embedded import EmbeddedPostgres
-from clearing.tokens import make_token
+from clearing.postgres.embedded.server import EmbeddedPostgres
+from clearing.signing.keys import PrivateKey
+from clearing.signing.tokens import make_token
 from clearing.v1 import merchant_gateway_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
-from merchant_gateway.gateway_error import gateway_error_of
+from merchant_gateway.client.gateway_error import gateway_error_of
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance
 from tests.integration.command import served
 from tests.integration.held_up import execute, is_held_up
@@ -241,7 +241,7 @@ def test_a_librarys_exception_is_logged_without_what_it_quotes(
 
 UNCAUGHT = textwrap.dedent("""
     import sys, threading
-    from clearing.cli.logs import configure_logs, log_uncaught
+    from back_office.host.logs import configure_logs, log_uncaught
 
     def fail(*_):
         raise RuntimeError(f"row {sys.argv[1]}")

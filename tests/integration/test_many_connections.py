@@ -6,7 +6,7 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-from clearing.addresses import split_address
+from clearing.runtime.addresses import split_address
 from tests.integration.alliance import Alliance
 from tests.integration.command import served
 from tests.open_files import open_files_at_most

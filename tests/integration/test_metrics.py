@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from clearing.addresses import AddressError
-from clearing.cli.assembly import Gateway
+from back_office.host.assembly import Gateway
 from clearing.errors import ErrorReason
-from clearing.metrics import BatchSummary, Stage
 from clearing.model import Outcome
+from clearing.runtime.addresses import AddressError
+from clearing.runtime.metrics import BatchSummary, Stage
 from clearing.v1 import presentment_pb2
-from merchant_gateway.metrics import MetricsEndpoint, MetricsListenError, PrometheusMetrics
+from merchant_gateway.server.metrics import MetricsEndpoint, MetricsListenError, PrometheusMetrics
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
 from tests.integration.command import served
 from tests.integration.held_up import decided_ahead, held_up, is_held_up

@@ -19,10 +19,10 @@ from grpc_status import rpc_status
 from clearing.card_token import random_token
 from clearing.clock import system_time
 from clearing.contract import instruction as instruction_contract
-from clearing.envelope import sign_envelope
-from clearing.keys import PrivateKey
 from clearing.model import Instant, Outcome
-from clearing.tokens import make_token
+from clearing.signing.envelope import sign_envelope
+from clearing.signing.keys import PrivateKey
+from clearing.signing.tokens import make_token
 from clearing.v1 import instruction_pb2, presentment_pb2, settlement_pb2
 from clearing.v1.audit_pb2 import GetCheckpointRequest
 from clearing.v1.envelope_pb2 import Envelope
@@ -33,8 +33,8 @@ from clearing.v1.merchant_gateway_pb2 import (
     SubmitRequest,
 )
 from clearing.v1.operations_pb2 import InstructRequest, ListKeysRequest
-from merchant_gateway.access import Access
-from merchant_gateway.limits import MerchantLimits
+from merchant_gateway.server.access import Access
+from merchant_gateway.server.limits import MerchantLimits
 from tests.integration.alliance import ORIGIN, Alliance, founded
 from tests.integration.bad_scene import DENIED, NOT_FOUND, UNAUTHENTICATED, Scene, with_signature
 from tests.integration.observation import Refusal, refusal, refusal_of, untouched

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import pytest
 
-from clearing.authentication import authenticate_instruction
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import decode_entry
-from clearing.envelope import sign_envelope
+from clearing.contract.receipt import Receipt
+from clearing.deciding.authentication import authenticate_instruction
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import Outcome, TransactionResult
-from clearing.pool import Reply
-from clearing.receipt import Receipt
 from clearing.rules.directory import Directory
+from clearing.signing.envelope import sign_envelope
 from clearing.v1 import presentment_pb2
 from clearing.v1.instruction_pb2 import OpenStore
+from clearing.writer.pool import Reply
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
 from tests.integration.held_up import decided_ahead, execute, hand_in, held_up, is_held_up
 from tests.integration.observation import complaints, log_size

@@ -14,11 +14,11 @@ import psutil
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from clearing.pool import POOL_TRANSACTIONS_MAX
 from clearing.v1 import merchant_gateway_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2_grpc import MerchantGatewayStub
-from merchant_gateway.admission import AT_ONCE_THREADS, OTHER_CALLS_MAX, SUBMITS_MAX
+from clearing.writer.pool import POOL_TRANSACTIONS_MAX
+from merchant_gateway.server.admission import AT_ONCE_THREADS, OTHER_CALLS_MAX, SUBMITS_MAX
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
 from tests.integration.command import served
 from tests.integration.crowd import Crowd, receipts_of

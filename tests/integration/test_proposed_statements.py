@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 
 from clearing.contract import instruction as instruction_contract
-from clearing.envelope import sign_envelope
-from clearing.keys import PrivateKey
+from clearing.contract.receipt import Receipt, receipt_of
 from clearing.log.checkpoint import open_checkpoint, sign_checkpoint
 from clearing.log.note import Signer
 from clearing.model import EntryIndex, MerchantId, WindowId
-from clearing.receipt import Receipt, receipt_of
+from clearing.signing.envelope import sign_envelope
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, operations_pb2, presentment_pb2, settlement_pb2
-from merchant_gateway.access import Access
-from merchant_gateway.proposal_receipt import check_proposal
-from merchant_gateway.transaction_receipt import ReceiptError
+from merchant_gateway.client.proposal_receipt import check_proposal
+from merchant_gateway.client.transaction_receipt import ReceiptError
+from merchant_gateway.server.access import Access
 from tests.integration.alliance import Alliance, founded
 from tests.integration.observation import refusal
 from tests.integration.test_audit import proposal, settle

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from clearing.keys import PrivateKey
+from clearing.calendar import first_day, next_window
 from clearing.model import MerchantId, Points, WindowId
-from clearing.rules.calendar import first_day, next_window
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, settlement_pb2
-from merchant_gateway.baskets.submission import submit_baskets
-from merchant_gateway.baskets.summary import BasketSummary
-from merchant_gateway.baskets.waves import BasketRules
-from merchant_gateway.connection import MerchantConnection
-from settlement.audit import verify_export
+from merchant_gateway.client.baskets.submission import submit_baskets
+from merchant_gateway.client.baskets.summary import BasketSummary
+from merchant_gateway.client.baskets.waves import BasketRules
+from merchant_gateway.client.connection import MerchantConnection
+from settlement.auditing.audit import verify_export
 from tests.integration.alliance import Alliance, founded
 
 BASKETS = Path(os.environ.get("BASKETS", "../shared/data/baskets-2017-01-to-09.csv.gz"))

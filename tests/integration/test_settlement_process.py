@@ -14,18 +14,18 @@ from sqlalchemy import Connection, text
 
 from clearing.errors import Rejection
 from clearing.model import EntryIndex, MerchantId, Points, WindowId
+from clearing.postgres.database import snapshot
+from clearing.postgres.database_errors import DatabaseUnavailableError
+from clearing.postgres.reading.stored_log import tile_reader
+from clearing.postgres.writing.flow_sums import sum_next_stretch
 from clearing.rules.movements import Flow, Movement
-from clearing.store.database import snapshot
-from clearing.store.database_errors import DatabaseUnavailableError
-from clearing.store.flow_sums import sum_next_stretch
-from clearing.stored_log import tile_reader
 from clearing.v1 import instruction_pb2, settlement_pb2
-from settlement.errors import ContradictorySumsError, WindowNotClosedError
-from settlement.files import StatementFormat
-from settlement.from_store import StoredSettlements, settle_stored
-from settlement.month_end import Settlement, settle
-from settlement.proposal import proposal_of
-from settlement.settlement_process import NICENESS, QUESTIONS_MAX, SettlementFailedError, SettlementProcess
+from settlement.reports.files import StatementFormat
+from settlement.serving.from_store import StoredSettlements, settle_stored
+from settlement.serving.settlement_process import NICENESS, QUESTIONS_MAX, SettlementFailedError, SettlementProcess
+from settlement.v1.errors import ContradictorySumsError, WindowNotClosedError
+from settlement.v1.month_end import Settlement, settle
+from settlement.v1.proposal import proposal_of
 from tests.database_sessions import sessions_waiting
 from tests.integration.alliance import Alliance
 from tests.integration.command import served
@@ -192,7 +192,7 @@ def test_one_that_is_frozen_is_replaced_and_never_heard_again(
     january, february = process.proposal(JANUARY), process.proposal(FEBRUARY)
     frozen = running(process)
     frozen.suspend()
-    monkeypatch.setattr("settlement.settlement_process.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("settlement.serving.settlement_process.PATIENCE_SECONDS", 0.5)
     with suppress(SettlementFailedError):  # where the next one has not even started so soon
         assert process.proposal(FEBRUARY) == february
     monkeypatch.undo()

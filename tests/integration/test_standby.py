@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy
 
 from clearing.v1 import merchant_gateway_pb2
-from tests.cli.installation import Installation
+from tests.back_office.installation import Installation
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance
 from tests.integration.command import Served, served, settings_of, started
 from tests.integration.observation import refusal_of

@@ -14,19 +14,19 @@ import grpc
 import pytest
 import sqlalchemy
 
-from clearing.authentication import authenticate_presentment
-from clearing.cli.assembly import Gateway
+from back_office.host.assembly import Gateway
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import timestamp_of
-from clearing.envelope import sign_envelope
-from clearing.held_log import HeldLog, WrongLogKeyError
-from clearing.keys import PrivateKey
+from clearing.contract.receipt import Receipt
+from clearing.deciding.authentication import authenticate_presentment
 from clearing.log.note import Signer
 from clearing.model import MICROSECONDS_PER_DAY, Instant
-from clearing.receipt import Receipt
-from clearing.store import embedded, writer_lock
-from clearing.store.database import open_engine
-from clearing.store.writer_lock import WRITER_LOCK, WriterLockHeldError
+from clearing.postgres.database import open_engine
+from clearing.postgres.embedded import server as embedded
+from clearing.postgres.writing import writer_lock
+from clearing.postgres.writing.writer_lock import WRITER_LOCK, WriterLockHeldError
+from clearing.signing.envelope import sign_envelope
+from clearing.signing.keys import PrivateKey
 from clearing.v1 import (
     instruction_pb2,
     merchant_gateway_pb2,
@@ -35,7 +35,8 @@ from clearing.v1 import (
     settlement_pb2,
 )
 from clearing.v1.envelope_pb2 import Envelope
-from clearing.writer import Writer
+from clearing.writer.held_log import HeldLog, WrongLogKeyError
+from clearing.writer.writer import Writer
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance, founded
 from tests.integration.held_up import decided_ahead, execute, held_up, is_held_up
 from tests.integration.observation import Refusal, complaints, log_size, refusal, untouched

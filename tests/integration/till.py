@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from clearing.contract import instruction as instruction_contract
-from clearing.envelope import sign_envelope
 from clearing.model import CardToken, Outcome
+from clearing.signing.envelope import sign_envelope
 from clearing.v1 import instruction_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from tests.integration.alliance import Alliance

@@ -19,7 +19,7 @@ import grpc
 from clearing.model import CardToken, Outcome
 from clearing.v1 import entry_pb2, merchant_gateway_pb2, operations_pb2
 from clearing.v1.envelope_pb2 import Envelope
-from merchant_gateway.gateway_error import RETRIED_CODES
+from merchant_gateway.client.gateway_error import RETRIED_CODES
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
 from tests.integration.observation import complaints
 from tests.integration.till import Expected, Till

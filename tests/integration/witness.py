@@ -18,10 +18,10 @@ from clearing.contract.presentment import PAYLOAD_TYPE
 from clearing.log.checkpoint import Checkpoint, open_checkpoint
 from clearing.log.merkle import leaf_hash, root, verify_consistency, verify_inclusion
 from clearing.log.tile_reader import TileReader
-from clearing.store.books import check_books
-from clearing.store.database import snapshot
-from clearing.store.log_reads import stream_entries
-from clearing.stored_log import tile_reader
+from clearing.postgres.database import snapshot
+from clearing.postgres.reading.books import check_books
+from clearing.postgres.reading.log_reads import stream_entries
+from clearing.postgres.reading.stored_log import tile_reader
 from clearing.v1 import audit_pb2, entry_pb2, operations_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.presentment_pb2 import Presentment

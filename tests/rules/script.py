@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from clearing.keys import key_id_of
+from clearing.calendar import instant_of, zone_of
 from clearing.model import (
     MICROSECONDS_PER_DAY,
     Action,
@@ -70,7 +70,6 @@ from clearing.model import (
     TransactionResult,
     WindowId,
 )
-from clearing.rules.calendar import instant_of, zone_of
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import InstructionDecision, decide_founding, decide_instruction
 from clearing.rules.invariants import Books, violations
@@ -78,6 +77,7 @@ from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.membership import admit_merchant, open_store
 from clearing.rules.movements import Account, Posting
 from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_presentment
+from clearing.signing.keys import key_id_of
 
 ORIGIN = "alliance.example/log"
 MEMBERS = ("a", "b", "c", "d")

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearing.model import Instant, WindowId
-from clearing.rules.calendar import (
+from clearing.calendar import (
     first_day,
     instant_of,
     local_date,
@@ -19,6 +18,7 @@ from clearing.rules.calendar import (
     start_of_day,
     window_of,
 )
+from clearing.model import Instant, WindowId
 from tests.rules.script import play, time_in
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati", "Pacific/Chatham"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from clearing.model import MerchantId
-from settlement.errors import NoSuchStatementError
-from settlement.files import StatementFormat, statement_file, statement_file_name, write_statements
-from settlement.report_json import alliance_json
+from settlement.reports.files import StatementFormat, statement_file, statement_file_name, write_statements
+from settlement.v1.errors import NoSuchStatementError
+from settlement.v1.report_json import alliance_json
 from tests.settlement.scenario import MERCHANTS, settled
 from tests.settlement.test_reports import MONTH
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from clearing.model import POOL, EntryIndex, MerchantId, Points, SettlementMethod, WindowId, WindowRange
 from clearing.rules.directory import Prices, TermsScope
 from clearing.rules.movements import Flow, Movement
-from settlement.errors import NoSuchStatementError, WindowNotClosedError
-from settlement.month_end import Settlement, settle
-from settlement.report_csv import alliance_csv
-from settlement.report_json import alliance_json
+from settlement.reports.report_csv import alliance_csv
+from settlement.v1.errors import NoSuchStatementError, WindowNotClosedError
+from settlement.v1.month_end import Settlement, settle
+from settlement.v1.report_json import alliance_json
 from tests.settlement.scenario import JANUARY, LOG_ROOT, MERCHANTS, directory_of, settled
 
 A, B, C, D = MERCHANTS

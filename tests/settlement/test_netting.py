@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearing.model import MerchantId, Payment
-from settlement.netting import EXACT_SEARCH_MAX, fewest_payments
+from settlement.v1.netting import EXACT_SEARCH_MAX, fewest_payments
 
 
 def named(amounts: list[int]) -> dict[MerchantId, int]:

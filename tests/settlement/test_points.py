@@ -8,8 +8,8 @@ import pytest
 
 from clearing.model import CardToken, Points
 from clearing.rules.movements import Movement, Posting, credit_account, debit_account
-from settlement.errors import InconsistentFlowsError
-from settlement.points import EXPIRED, ISSUED, ON_CARDS, OWED_BY_CARDS, REDEEMED, OutstandingPoints, Redemption
+from settlement.v1.errors import InconsistentFlowsError
+from settlement.v1.points import EXPIRED, ISSUED, ON_CARDS, OWED_BY_CARDS, REDEEMED, OutstandingPoints, Redemption
 from tests.settlement.scenario import MERCHANTS, settled
 
 A, B, C, D = MERCHANTS

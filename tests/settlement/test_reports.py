@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from clearing.model import Payment, SettlementMethod
-from settlement.money import amount_text, decimal_text, exact_text
-from settlement.month_end import Settlement
-from settlement.proposal import proposal_of
-from settlement.report_csv import COLUMNS, alliance_csv, merchant_csv
-from settlement.report_json import alliance_json, merchant_json
+from settlement.reports.report_csv import COLUMNS, alliance_csv, merchant_csv
+from settlement.v1.money import amount_text, decimal_text, exact_text
+from settlement.v1.month_end import Settlement
+from settlement.v1.proposal import proposal_of
+from settlement.v1.report_json import alliance_json, merchant_json
 from tests.settlement.scenario import LOG_ROOT, MERCHANTS, settled
 
 A, B, C, D = MERCHANTS

@@ -1,0 +1,226 @@
+"""``clearing key``: make key files, register, list and revoke keys."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from back_office.cli.console import print_json, print_table, say, time_text
+from back_office.cli.instructing import Signing, carry_out
+from back_office.cli.options import (
+    AtOption,
+    DraftOption,
+    JsonOption,
+    KeysOption,
+    ReadKeyOption,
+    ReferenceOption,
+    settings_of,
+)
+from back_office.client.connection import GatewayConnection, reader
+from back_office.client.home import home_of
+from back_office.client.moments import moment
+from clearing.contract.bounds import slug
+from clearing.contract.entry import instant_of, timestamp_of
+from clearing.errors import ClearingError
+from clearing.model import Role
+from clearing.runtime.settings import Settings
+from clearing.signing.key_files import read_private_key, write_private_key
+from clearing.signing.keys import PrivateKey, key_id_of
+from clearing.v1.instruction_pb2 import Instruction, RegisterKey, RevokeKey
+from clearing.v1.operations_pb2 import Key, ListKeysRequest
+
+app = typer.Typer(no_args_is_help=True, help="Make, register, list and revoke keys.")
+
+
+class KeyOptionsError(ClearingError):
+    """The options for a key contradict each other, or one is missing."""
+
+
+class RoleName(StrEnum):
+    """What a key may do, as it is typed."""
+
+    OPERATOR = "operator"
+    FINANCE = "finance"
+    AUDITOR = "auditor"
+    MERCHANT = "merchant"
+
+
+@app.command()
+def new(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Where the private key is written; no file is ever overwritten.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key file. Nobody knows the key until it is registered."""
+    key = PrivateKey.generate()
+    write_private_key(file, key, settings_of(context).passphrase_bytes)
+    if as_json:
+        print_json({"file": str(file), "keyid": key.key_id, "public_key": key.public_key.hex()})
+        return
+    say(f"The private key is in {file}; keep it to yourself.")
+    say(f"keyid       {key.key_id}")
+    say(f"public key  {key.public_key.hex()}")
+
+
+@app.command()
+def register(
+    context: typer.Context,
+    role: Annotated[RoleName, typer.Option(help="What the key may do.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The new key's file. Without it: keys/ROLE-HOLDER.pem or keys/merchant-MERCHANT.pem in the home."
+        ),
+    ] = None,
+    merchant: Annotated[str | None, typer.Option(help="Whose key it is, for the role merchant.")] = None,
+    holder: Annotated[
+        str | None, typer.Option(help="The person or system that holds it. A merchant's: the merchant, if not said.")
+    ] = None,
+    make_new: Annotated[bool, typer.Option("--new", help="Make the key file if it is not there.")] = False,
+    public_key: Annotated[
+        str | None,
+        typer.Option(help="64 hexadecimal digits of a key whose file is elsewhere; its holder signs the --draft."),
+    ] = None,
+    valid_from: Annotated[str | None, typer.Option(metavar="TIME", help="Without it: at once.")] = None,
+    valid_until: Annotated[str | None, typer.Option(metavar="TIME", help="Without it: until revoked.")] = None,
+    key: KeysOption = None,
+    draft: DraftOption = None,
+    at: AtOption = None,
+    reference: ReferenceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key valid. The new key signs too, which proves that its holder has it."""
+    settings = settings_of(context)
+    if (role is RoleName.MERCHANT) != (merchant is not None):
+        raise KeyOptionsError("--merchant goes with --role merchant, and only with it")
+    who = holder or merchant
+    if who is None:
+        raise KeyOptionsError(f"--holder is needed: who holds the {role} key")
+    new_key: PrivateKey | None = None
+    if public_key is not None:
+        public_bytes = _public_bytes(public_key, draft)
+    else:
+        new_key = _new_key(settings, file or _default_file(settings, role, merchant, who), make_new=make_new)
+        public_bytes = new_key.public_key
+    registration = RegisterKey(
+        public_key=public_bytes,
+        role=Role[role.name].value,  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
+        merchant=merchant or "",
+        holder=who,
+    )
+    if valid_from is not None or valid_until is not None:
+        _set_validity(settings, registration, valid_from, valid_until)
+    key_id = key_id_of(public_bytes)
+    carry_out(
+        context,
+        Signing(key, draft, at, reference, as_json),
+        Instruction(register_key=registration),
+        "register",
+        key_id,
+        done=f"Key {key_id} is registered as {role} of {who}.",
+        also_signs=[new_key] if new_key is not None else [],
+    )
+
+
+@app.command("list")
+def list_keys(
+    context: typer.Context,
+    merchant: Annotated[str | None, typer.Option(help="Only this merchant's.")] = None,
+    key: ReadKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the registered keys."""
+    settings = settings_of(context)
+    with GatewayConnection(settings) as connection:
+        request = ListKeysRequest(merchant=merchant or "")
+        keys = connection.call(connection.operations.ListKeys, request, reader(settings, key)).keys
+    rows = [_row(each) for each in keys]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("keyid", "role", "merchant", "holder", "valid_from", "valid_until", "revoked_at")
+    print_table(f"{len(rows):,} keys", columns, [tuple(row[column] for column in columns) for row in rows])
+
+
+@app.command()
+def revoke(
+    context: typer.Context,
+    keyid: Annotated[str, typer.Argument(help="The keyid, as clearing key list shows it.")],
+    effective_at: Annotated[str | None, typer.Option(metavar="TIME", help="Without it: at once.")] = None,
+    compromised_since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Since when somebody else may have had the key.")
+    ] = None,
+    key: KeysOption = None,
+    draft: DraftOption = None,
+    at: AtOption = None,
+    reference: ReferenceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a key's validity. What it signed before stays."""
+    action = RevokeKey(keyid=keyid)
+    if effective_at is not None or compromised_since is not None:
+        with GatewayConnection(settings_of(context)) as connection:
+            zone = connection.constitution.time_zone
+        if effective_at is not None:
+            action.effective_at.CopyFrom(timestamp_of(moment(effective_at, zone, "--effective-at")))
+        if compromised_since is not None:
+            action.compromised_since.CopyFrom(timestamp_of(moment(compromised_since, zone, "--compromised-since")))
+    carry_out(
+        context,
+        Signing(key, draft, at, reference, as_json),
+        Instruction(revoke_key=action),
+        "revoke",
+        keyid,
+        done=f"Key {keyid} is revoked.",
+    )
+
+
+def _default_file(settings: Settings, role: RoleName, merchant: str | None, holder: str) -> Path:
+    return home_of(settings).key_file(role.value, slug(merchant or holder, "--merchant" if merchant else "--holder"))
+
+
+def _new_key(settings: Settings, path: Path, *, make_new: bool) -> PrivateKey:
+    """The key to be registered. Made anew only where the file is missing, so that an interrupted run can go on."""
+    if make_new and not path.exists():
+        home_of(settings).make_folders()
+        write_private_key(path, PrivateKey.generate(), settings.passphrase_bytes)
+    return read_private_key(path, settings.passphrase_bytes)
+
+
+def _public_bytes(public_key: str, draft: Path | None) -> bytes:
+    if draft is None:
+        raise KeyOptionsError("--public-key needs --draft FILE: the key's holder signs it too, with clearing sign")
+    try:
+        return bytes.fromhex(public_key)
+    except ValueError:
+        raise KeyOptionsError("--public-key must be 64 hexadecimal digits, as clearing key new prints them") from None
+
+
+def _set_validity(
+    settings: Settings, registration: RegisterKey, valid_from: str | None, valid_until: str | None
+) -> None:
+    with GatewayConnection(settings) as connection:
+        zone = connection.constitution.time_zone
+    if valid_from is not None:
+        registration.valid_from.CopyFrom(timestamp_of(moment(valid_from, zone, "--valid-from")))
+    if valid_until is not None:
+        registration.valid_until.CopyFrom(timestamp_of(moment(valid_until, zone, "--valid-until")))
+
+
+def _row(key: Key) -> dict[str, str]:
+    registration = key.registration
+    return {
+        "keyid": key.keyid,
+        "role": Role(registration.role).name.lower(),
+        "merchant": registration.merchant,
+        "holder": registration.holder,
+        "valid_from": time_text(instant_of(registration.valid_from)),
+        "valid_until": time_text(instant_of(registration.valid_until)) if registration.HasField("valid_until") else "",
+        "revoked_at": time_text(instant_of(key.revoked_at)) if key.HasField("revoked_at") else "",
+        "compromised_since": (
+            time_text(instant_of(key.compromised_since)) if key.HasField("compromised_since") else ""
+        ),
+    }

@@ -1,0 +1,154 @@
+"""``clearing statement``: download a closed window's statements, and compare their digest with the log."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from back_office.cli.console import print_json, say
+from back_office.cli.options import JsonOption, ReadKeyOption, WindowArgument, settings_of
+from back_office.client.connection import GatewayConnection, reader
+from clearing.audit.folder_proof import ProvenEntry
+from clearing.contract.receipt import receipt_of
+from clearing.errors import ClearingError, ErrorReason
+from clearing.model import MerchantId, WindowId
+from clearing.signing.keys import PrivateKey
+from clearing.v1.settlement_pb2 import GetProposalRequest, GetStatementRequest, StatementFormat
+from merchant_gateway.client.gateway_error import GatewayError
+from merchant_gateway.client.proposal_receipt import ProposedStatements, check_proposal
+
+FORMATS = (
+    StatementFormat.STATEMENT_FORMAT_JSON,
+    StatementFormat.STATEMENT_FORMAT_CSV,
+    StatementFormat.STATEMENT_FORMAT_XLSX,
+)
+
+
+class StatementFileError(ClearingError):
+    """A statement cannot be written to its file."""
+
+
+def statement(
+    context: typer.Context,
+    window: WindowArgument,
+    merchant: Annotated[
+        str | None, typer.Option(help="Whose. Without it: the alliance's, or a merchant's own.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder that receives them, in a folder named for the window.")
+    ] = Path("statements"),
+    key: ReadKeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Download a closed window's statement as JSON, CSV and Excel workbook.
+
+    Once the settlement is proposed, its digest is compared with the one in the log, which the alliance's key proves.
+    Exit code 1 if they differ.
+    """
+    settings = settings_of(context)
+    with GatewayConnection(settings) as connection:
+        read_key = reader(settings, key)
+        files = download_statement(connection, read_key, window, merchant)
+        proposed = proposed_statements(connection, read_key, window)
+    folder = output / window
+    written = [(write_statement(folder, name, content), sha256(content).hexdigest()) for name, content in files]
+    json_path, json_content = written[0][0], files[0][1]
+    proof: Path | None = None
+    if proposed is not None:
+        proof = ProvenEntry.of_receipt(proposed.receipt).write(folder)[1]
+        # Only once the files are written: one that differs is evidence.
+        proposed.require_same(owner_of(json_content, merchant), json_content)
+    if as_json:
+        print_json(
+            [
+                {
+                    "file": str(path),
+                    "sha256": digest,
+                    "recorded_in_entry": proposed.entry_index if proposed is not None and path == json_path else None,
+                }
+                for path, digest in written
+            ]
+        )
+        return
+    for path, digest in written:
+        say(f"{path}  SHA-256 {digest}")
+    if proposed is None:
+        say(
+            f"The settlement of {window} is not proposed yet, so the log records no digest to compare with; "
+            "this command compares it once it is.",
+            "yellow",
+        )
+    else:
+        say(f"{json_path.name}: digest as recorded in entry {proposed.entry_index} of the log, verified.", "green")
+        say("The log records the JSON form; CSV and workbook are the same statement for reading.")
+        say(f"The entry's proof is kept in {proof}: an audit can be held to it (--earlier).")
+
+
+def proposed_statements(connection: GatewayConnection, key: PrivateKey, window: str) -> ProposedStatements | None:
+    """The digests that the log records for a window's statements, proven; None before any is proposed.
+
+    Raises ``GatewayError``, and ``ReceiptError`` if the proof does not hold.
+    """
+    request = GetProposalRequest(window=window)
+    try:
+        receipt = connection.call(connection.settlement.GetProposal, request, key).receipt
+    except GatewayError as error:
+        if error.reason is ErrorReason.NOT_FOUND:
+            return None
+        raise
+    return check_proposal(WindowId(window), receipt_of(receipt), connection.alliance.verifier)
+
+
+def owner_of(statement: bytes, asked: str | None = None) -> MerchantId | None:
+    """Whose statement this is, in its JSON form; None for the alliance's.
+
+    Raises ``StatementFileError`` if it is no statement, or not that of the merchant who was asked for.
+    """
+    try:
+        content = json.loads(statement)
+        owner = None if content["kind"] == "alliance-statement" else MerchantId(content["merchant"]["id"])
+    except (ValueError, KeyError, TypeError):
+        raise StatementFileError("the gateway's answer is no statement; is it of another version?") from None
+    if asked is not None and owner != asked:
+        raise StatementFileError(f"the gateway's answer is the statement of {owner or 'the alliance'}, not of {asked}")
+    return owner
+
+
+def statement_json(connection: GatewayConnection, key: PrivateKey, window: str, merchant: str | None = None) -> bytes:
+    """A statement in JSON: the alliance's or, for a merchant's key, its own. Raises ``GatewayError``."""
+    return _statement(connection, key, window, merchant, StatementFormat.STATEMENT_FORMAT_JSON)[1]
+
+
+def download_statement(
+    connection: GatewayConnection, key: PrivateKey, window: str, merchant: str | None
+) -> list[tuple[str, bytes]]:
+    """A statement's files, by name: JSON, CSV and workbook. Raises ``GatewayError``."""
+    return [_statement(connection, key, window, merchant, form) for form in FORMATS]
+
+
+def _statement(
+    connection: GatewayConnection, key: PrivateKey, window: str, merchant: str | None, form: StatementFormat.ValueType
+) -> tuple[str, bytes]:
+    request = GetStatementRequest(window=window, merchant=merchant or "", format=form)
+    answer = connection.call(connection.settlement.GetStatement, request, key)
+    return answer.file_name, answer.content
+
+
+def write_statement(folder: Path, name: str, content: bytes) -> Path:
+    """Write the file, whole or not at all. Raises ``StatementFileError``."""
+    path = folder / Path(name).name  # whatever the gateway says, nothing is written beside the folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".unfinished-", delete=False) as unfinished:
+            unfinished.write(content)
+        temporary = Path(unfinished.name)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise StatementFileError(f"cannot write {path}: {error.strerror}") from None
+    return path

@@ -1,0 +1,90 @@
+"""The way from a command to a running gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from back_office.client.encryption import channel_credentials_of
+from back_office.client.home import Alliance, home_of, signing_keys
+from clearing.contract.receipt import Receipt, receipt_of
+from clearing.errors import ClearingError
+from clearing.runtime.settings import Settings
+from clearing.signing.keys import PrivateKey
+from clearing.v1.envelope_pb2 import Envelope
+from clearing.v1.instruction_pb2 import CreateAlliance
+from clearing.v1.operations_pb2 import GetAllianceRequest, GetAllianceResponse, InstructRequest
+from merchant_gateway.client.connection import WrongAllianceError
+from merchant_gateway.client.gateway_channel import GatewayChannel
+from merchant_gateway.client.gateway_error import GatewayError
+from merchant_gateway.client.retry import RetryPolicy
+
+RETRIES = RetryPolicy(deadline_seconds=60.0, attempt_seconds=30.0)
+FIRST_CALL_SECONDS = 10.0
+"""For one attempt: a command says at once if there is no gateway, rather than try for a minute."""
+
+
+class NoGatewayError(ClearingError):
+    """Nothing answers at the gateway's address."""
+
+
+class GatewayConnection(GatewayChannel):
+    """A channel to the gateway that the settings name, which is there and of the home folder's alliance."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Ask the gateway for its alliance, once.
+
+        Raises ``NoGatewayError``, ``WrongAllianceError`` or ``HomeError``.
+        """
+        self.alliance: Alliance = home_of(settings).alliance()
+        super().__init__(
+            settings.address,
+            self.alliance.origin,
+            credentials=channel_credentials_of(settings),
+            insecure_plaintext=settings.insecure_plaintext,
+            retry=RETRIES,
+        )
+        self.settings = settings
+        try:
+            self.answer = self._first_answer()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def constitution(self) -> CreateAlliance:
+        """The alliance's constitution, as the gateway says."""
+        return self.answer.constitution
+
+    def instruct(self, envelope: Envelope) -> Receipt:
+        """Send a signed instruction; the receipt is not verified yet. Raises ``GatewayError``."""
+        return receipt_of(self.call(self.operations.Instruct, InstructRequest(envelope=envelope)).receipt)
+
+    def _first_answer(self) -> GetAllianceResponse:
+        try:
+            answer = self.call_once(self.operations.GetAlliance, GetAllianceRequest(), None, FIRST_CALL_SECONDS)
+        except GatewayError as error:
+            if error.code is not grpc.StatusCode.UNAVAILABLE or error.reason is not None:
+                raise
+            how = (
+                "and shows a certificate that CLEARING_TLS_CA signed"
+                if self.settings.tls_ca is not None
+                else "in plain text; one that speaks TLS is reached with --tls-ca"
+            )
+            raise NoGatewayError(
+                f"no gateway answers at {self.address} {how}; start it with: clearing gateway, or name another with "
+                "--address or CLEARING_ADDRESS"
+            ) from None
+        if answer.origin != self.alliance.origin:
+            raise WrongAllianceError(
+                f"the gateway at {self.address} is of the alliance {answer.origin}, and the home folder "
+                f"{self.settings.home} of {self.alliance.origin}; choose another --address or --home"
+            )
+        return answer
+
+
+def reader(settings: Settings, key_file: Path | None) -> PrivateKey:
+    """The key whose holder reads."""
+    (key,) = signing_keys(settings, [key_file] if key_file is not None else None)
+    return key

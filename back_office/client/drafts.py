@@ -1,0 +1,54 @@
+"""Drafts: signed instructions in files, on their way to others who sign them too. The file is the envelope's bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction
+from clearing.errors import ClearingError, Rejection
+from clearing.signing.envelope import check_shape
+from clearing.v1.envelope_pb2 import Envelope
+from clearing.v1.instruction_pb2 import Instruction
+
+DRAFT_BYTES_MAX = 65_536
+"""More than the largest envelope."""
+
+
+class DraftError(ClearingError):
+    """A file is no draft, or cannot be written."""
+
+
+def write_draft(path: Path, envelope: Envelope) -> None:
+    """Write the envelope, whole or not at all. Raises ``DraftError``, also where the file is there and is no draft."""
+    if path.exists():
+        try:
+            read_draft(path)
+        except DraftError:
+            raise DraftError(f"{path} is there already and is no draft; name another file") from None
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_bytes(envelope.SerializeToString(deterministic=True))
+        unfinished.replace(path)
+    except OSError as error:
+        raise DraftError(f"cannot write {path}: {error.strerror}") from None
+
+
+def read_draft(path: Path) -> tuple[Envelope, Instruction]:
+    """The envelope in a file, and the instruction in it, well formed. Raises ``DraftError``.
+
+    Its signatures are not verified: whose keys are valid, the gateway knows.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(DRAFT_BYTES_MAX + 1)
+    except OSError as error:
+        raise DraftError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        envelope = Envelope.FromString(content)
+        check_shape(envelope, PAYLOAD_TYPE)
+        decode_instruction(envelope.payload)
+    except (DecodeError, Rejection) as error:
+        raise DraftError(f"{path} is no draft of an instruction, or is damaged: {error}") from None
+    return envelope, Instruction.FromString(envelope.payload)

@@ -1,0 +1,147 @@
+"""The home folder of an installation: which file in it is what.
+
+* ``alliance.json`` — the alliance's origin and its log's verifier; nothing secret: whoever reads or signs has a copy.
+* ``keys/log.pem`` — signs the log's checkpoints; only the gateway needs it.
+* ``keys/<role>-<holder>.pem``, ``keys/merchant-<merchant>.pem`` — people's and merchants' keys.
+* ``card-token.secret`` — what ``clearing submit`` derives card tokens from.
+* ``postgres/`` — the embedded database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from clearing.errors import ClearingError
+from clearing.log.note import NoteError, Signer, Verifier, parse_verifier
+from clearing.runtime.settings import Settings
+from clearing.signing.key_files import read_private_key
+from clearing.signing.keys import PrivateKey
+
+
+class HomeError(ClearingError):
+    """Something in the home folder is missing, or is not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alliance:
+    """What everyone may know of the alliance: the verifier of its log, whose name is the origin."""
+
+    verifier: Verifier
+
+    @property
+    def origin(self) -> str:
+        """The name of the alliance's log, which every signed message carries."""
+        return self.verifier.name
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The paths in a home folder, and reading what they hold."""
+
+    directory: Path
+
+    @property
+    def alliance_file(self) -> Path:
+        """Origin and log verifier."""
+        return self.directory / "alliance.json"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the private keys."""
+        return self.directory / "keys"
+
+    @property
+    def log_key_file(self) -> Path:
+        """The key of the log's checkpoints."""
+        return self.keys / "log.pem"
+
+    @property
+    def card_token_secret_file(self) -> Path:
+        """32 random bytes, in hexadecimal."""
+        return self.directory / "card-token.secret"
+
+    @property
+    def postgres(self) -> Path:
+        """The embedded database's data folder."""
+        return self.directory / "postgres"
+
+    def key_file(self, role: str, holder: str) -> Path:
+        """Where the key of a role's holder lies; for merchants the holder is the merchant."""
+        return self.keys / f"{role}-{holder}.pem"
+
+    def make_folders(self) -> None:
+        """Make the home and its keys' folder, the latter closed to others. Raises ``HomeError``."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.keys.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise HomeError(f"cannot make {error.filename}: {error.strerror}; choose another --home") from None
+
+    def alliance(self) -> Alliance:
+        """What ``alliance.json`` says. Raises ``HomeError``."""
+        return read_alliance(self.alliance_file)
+
+    def write_alliance(self, alliance: Alliance) -> None:
+        """Write ``alliance.json``, whole or not at all. Raises ``HomeError``."""
+        content = {"origin": alliance.origin, "log_verifier": alliance.verifier.vkey}
+        unfinished = self.alliance_file.with_suffix(".unfinished")
+        try:
+            unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            unfinished.replace(self.alliance_file)
+        except OSError as error:
+            raise HomeError(f"cannot write {self.alliance_file}: {error.strerror}") from None
+
+    def log_signer(self, passphrase: bytes | None) -> Signer:
+        """The signer of the log's checkpoints. Raises ``HomeError`` or ``KeyFileError``."""
+        origin = self.alliance().origin
+        return Signer(origin, read_private_key(self.log_key_file, passphrase).seed)
+
+    def default_key_file(self) -> Path:
+        """The one operator's key here or, without any, the only key that is not the log's.
+
+        Raises ``HomeError`` if that does not single one out.
+        """
+        operators = sorted(self.keys.glob("operator-*.pem"))
+        candidates = operators or sorted(path for path in self.keys.glob("*.pem") if path != self.log_key_file)
+        if len(candidates) == 1:
+            return candidates[0]
+        if not candidates:
+            if self.keys.exists() and not os.access(self.keys, os.R_OK | os.X_OK):
+                raise HomeError(f"cannot read {self.keys}: it is closed to you; name your key with --key FILE")
+            raise HomeError(f"no key lies in {self.keys}; name yours with --key FILE or CLEARING_KEY")
+        names = ", ".join(path.name for path in candidates)
+        raise HomeError(f"several keys lie in {self.keys} ({names}); say which with --key FILE or CLEARING_KEY")
+
+
+def read_alliance(path: Path) -> Alliance:
+    """What an ``alliance.json`` says. Raises ``HomeError``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        origin, vkey = content["origin"], content["log_verifier"]
+        verifier = parse_verifier(vkey)
+    except FileNotFoundError:
+        raise HomeError(
+            f"there is no {path}; found an alliance first (clearing init ORIGIN), copy the file from the "
+            "operator's home, or name the right folder with --home"
+        ) from None
+    except OSError as error:
+        raise HomeError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, NoteError):
+        raise HomeError(f"{path} is damaged; copy it again from the operator's home") from None
+    if verifier.name != origin:
+        raise HomeError(f"{path} contradicts itself: its verifier is not that of its origin; copy it again")
+    return Alliance(verifier)
+
+
+def home_of(settings: Settings) -> Home:
+    """The home folder that the settings name."""
+    return Home(settings.home)
+
+
+def signing_keys(settings: Settings, files: list[Path] | None) -> list[PrivateKey]:
+    """The keys in the files or, without any, the key of the settings or the home. Raises ``ClearingError``."""
+    chosen = files or [settings.key or home_of(settings).default_key_file()]
+    return [read_private_key(path, settings.passphrase_bytes) for path in chosen]

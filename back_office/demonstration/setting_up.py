@@ -1,0 +1,77 @@
+"""Setting the demonstration's alliance up: founding, members, stores, keys, under four eyes."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from back_office.cli.instructing import Instructor, Signing
+from back_office.client.connection import GatewayConnection
+from back_office.client.home import home_of
+from back_office.client.trial import register_new_key, trial_constitution
+from back_office.demonstration.scenario import FIRST_DAY, SHOPS, TIME_ZONE
+from back_office.host.founding import found_alliance
+from clearing.calendar import instant_of
+from clearing.runtime.settings import Settings
+from clearing.signing.key_files import write_private_key
+from clearing.signing.keys import PrivateKey
+from clearing.v1.instruction_pb2 import (
+    ROLE_AUDITOR,
+    ROLE_FINANCE,
+    ROLE_MERCHANT,
+    AdmitMerchant,
+    Instruction,
+    OpenStore,
+    RegisterKey,
+    SetTerms,
+)
+
+ORIGIN = "demo.clearing.example/log"
+OPERATORS = ("operator-one", "operator-two")
+FINANCE_OFFICERS = ("finance-one", "finance-two")
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The keys of everybody who takes part."""
+
+    operators: list[Path]
+    finance: list[Path]
+    auditor_key: PrivateKey
+    merchant_keys: dict[str, PrivateKey]
+
+
+def found_demo(settings: Settings) -> None:
+    """Found the alliance shortly before the first day begins."""
+    first_morning = datetime.datetime.combine(FIRST_DAY, datetime.time(6), ZoneInfo(TIME_ZONE))
+    found_alliance(
+        settings, ORIGIN, trial_constitution(TIME_ZONE, four_eyes=True), OPERATORS, instant_of(first_morning)
+    )
+
+
+def set_up(settings: Settings, connection: GatewayConnection) -> Demo:
+    """Admit the merchants, open their stores, register everybody's keys, and agree on one pair's own price."""
+    home = home_of(settings)
+    operators = [home.key_file("operator", holder) for holder in OPERATORS]
+    instructor = Instructor(connection, Signing(keys=operators))
+    merchant_keys: dict[str, PrivateKey] = {}
+    for shop in SHOPS:
+        admission = AdmitMerchant(merchant=shop.merchant, legal_name=shop.legal_name)
+        instructor.require(Instruction(admit_merchant=admission), "admit", shop.merchant)
+        store = OpenStore(merchant=shop.merchant, store=f"{shop.merchant}-1")
+        instructor.require(Instruction(open_store=store), "open", store.store)
+        registration = RegisterKey(role=ROLE_MERCHANT, merchant=shop.merchant, holder=shop.merchant)
+        merchant_keys[shop.merchant] = register_new_key(instructor, registration)
+    terms = SetTerms(
+        merchant="grocer", counterparty="fuel", effective_from=FIRST_DAY.isoformat(), redemption_price="0.0085"
+    )
+    instructor.require(Instruction(set_terms=terms), "terms", "grocer-fuel")
+    finance = []
+    for holder in FINANCE_OFFICERS:
+        key = register_new_key(instructor, RegisterKey(role=ROLE_FINANCE, holder=holder))
+        finance.append(home.key_file("finance", holder))
+        write_private_key(finance[-1], key, None)
+    auditor_key = register_new_key(instructor, RegisterKey(role=ROLE_AUDITOR, holder="auditor"))
+    return Demo(operators, finance, auditor_key, merchant_keys)

@@ -1,5 +1,0 @@
-"""``python -m clearing.cli`` is ``clearing``."""
-
-from clearing.cli import main
-
-main()

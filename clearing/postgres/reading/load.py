@@ -1,0 +1,220 @@
+"""Step 5 of a transaction's way: what the rules need to know for a batch, with one query a table."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy import Connection
+
+from clearing.model import (
+    CardToken,
+    EntryIndex,
+    ExpireLots,
+    Instruction,
+    MerchantId,
+    Outcome,
+    Points,
+    Presentment,
+    Reference,
+    Refund,
+    StoreId,
+    TransactionResult,
+)
+from clearing.postgres.bulk import Prepared, array_literal, driver_cursor, execute_prepared
+from clearing.rules.card import Card, Lot, LotKey, Taken
+from clearing.rules.ledger import KindCode, Ledger, RecordedInstruction, RecordedTransaction
+from clearing.rules.movements import Movement
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
+
+TransactionKey = tuple[MerchantId, Reference]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+_NO_CARDS: Final[Mapping[CardToken, Card]] = MappingProxyType({})
+_NO_TRANSACTIONS: Final[Mapping[TransactionKey, RecordedTransaction]] = MappingProxyType({})
+_NO_INSTRUCTIONS: Final[Mapping[Reference, RecordedInstruction]] = MappingProxyType({})
+
+_FIND_CARDS: Final = Prepared(
+    "find_cards",
+    "text[]",
+    "SELECT card, lots::text, lots_expired::text, debts::text FROM unnest($1) AS asked (card) JOIN cards USING (card)",
+)
+_FIND_TRANSACTIONS: Final = Prepared(
+    "find_transactions",
+    "text[], text[]",
+    "SELECT merchant, reference, content_digest::text, entry_index, position, kind, card, store, outcome, points,"
+    " points_available, points_owed, points_refunded, decided_on"
+    " FROM unnest($1, $2) AS asked (merchant, reference) JOIN transactions USING (merchant, reference)",
+)
+_FIND_TAKEN: Final = Prepared(
+    "find_taken",
+    "bigint[], smallint[], smallint",
+    "SELECT entry_index, position, issuer, expires_on, points"
+    " FROM unnest($1, $2) AS asked (entry_index, position) JOIN postings USING (entry_index, position)"
+    " WHERE movement = $3 ORDER BY entry_index, position, line",
+)
+_FIND_INSTRUCTIONS: Final = Prepared(
+    "find_instructions",
+    "text[]",
+    "SELECT reference, entry_index, content_digest::text FROM instructions WHERE reference = ANY ($1)",
+)
+
+
+def load_ledger(
+    connection: Connection,
+    *,
+    presentments: Iterable[Presentment],
+    instructions: Iterable[Instruction],
+    known_cards: Mapping[CardToken, Card] = _NO_CARDS,
+    known_transactions: Mapping[TransactionKey, RecordedTransaction] = _NO_TRANSACTIONS,
+    known_instructions: Mapping[Reference, RecordedInstruction] = _NO_INSTRUCTIONS,
+    may_be_used: Callable[[Collection[TransactionKey]], Collection[TransactionKey]] = lambda keys: keys,
+) -> Ledger:
+    """The ledger as far as these messages can touch it: their cards, and what was decided under their references.
+
+    What is ``known`` is newer than the database or the same: it is taken over as it is, and not asked for. A writer
+    may pass what its last batches left, committed or not, because if they are not committed after all, or it is fenced,
+    it cannot record what it decided on them. ``may_be_used`` names those of the references that have to be asked for.
+    """
+    references: set[TransactionKey] = set()
+    cards: set[CardToken] = set()
+    for presentment in presentments:
+        merchant = presentment.merchant
+        for transaction in presentment.transactions:
+            references.add((merchant, transaction.reference))
+            cards.add(transaction.card)
+            if isinstance(transaction.kind, Refund):
+                references.add((merchant, transaction.kind.original_reference))
+    instruction_references: set[Reference] = set()
+    for instruction in instructions:
+        instruction_references.add(instruction.reference)
+        if isinstance(instruction.action, ExpireLots):
+            cards.update(instruction.action.cards)
+
+    ledger = Ledger(
+        _at_hand(cards, known_cards),
+        _at_hand(references, known_transactions),
+        _at_hand(instruction_references, known_instructions),
+    )
+    with driver_cursor(connection) as cursor:
+        ledger.transactions.update(load_transactions(cursor, may_be_used(references - ledger.transactions.keys())))
+        ledger.instructions.update(_load_instructions(cursor, instruction_references - ledger.instructions.keys()))
+        ledger.cards.update(load_cards(cursor, cards - ledger.cards.keys()))
+    return ledger
+
+
+def _at_hand(asked: Iterable[Key], known: Mapping[Key, Value]) -> dict[Key, Value]:
+    return {key: known[key] for key in asked if key in known} if known else {}
+
+
+def load_cards(cursor: Cursor, tokens: Collection[CardToken]) -> dict[CardToken, Card]:
+    """Those of the cards that have been opened, with their lots and debts."""
+    if not tokens:
+        return {}
+    execute_prepared(cursor, _FIND_CARDS, array_literal(tokens))
+    return {
+        token: Card(token, _lots(points, points_expired), {} if debts == "{}" else json.loads(debts))
+        for token, points, points_expired, debts in cursor.fetchall()
+    }
+
+
+def _lots(points_text: str, points_expired_text: str) -> dict[LotKey, Lot]:
+    points: dict[str, Points] = json.loads(points_text)
+    if points_expired_text == "{}":
+        return dict(zip(map(_lot_key, points), map(Lot, points.values()), strict=True))
+    points_expired: dict[str, Points] = json.loads(points_expired_text)
+    none = Points(0)
+    return {
+        _lot_key(name): Lot(points.get(name, none), points_expired.get(name, none)) for name in points | points_expired
+    }
+
+
+def lot_name(issuer: MerchantId, expires_on: datetime.date) -> str:
+    """How a lot is called in a card's row."""
+    return f"{expires_on} {issuer}"
+
+
+@lru_cache(maxsize=65_536)
+def _lot_key(name: str) -> LotKey:
+    """The reverse of ``lot_name``. One object for all cards' lots of an issuer and a date: there are few such keys."""
+    expires_on, _, issuer = name.partition(" ")
+    return LotKey(MerchantId(issuer), datetime.date.fromisoformat(expires_on))
+
+
+def load_transactions(cursor: Cursor, keys: Collection[TransactionKey]) -> dict[TransactionKey, RecordedTransaction]:
+    """What was decided under those of the references that have been used."""
+    if not keys:
+        return {}
+    merchants, references = zip(*keys, strict=True)
+    execute_prepared(cursor, _FIND_TRANSACTIONS, array_literal(merchants), array_literal(references))
+    rows = cursor.fetchall()
+    if not rows:
+        return {}
+    burns = [
+        (entry_index, position)
+        for _, _, _, entry_index, position, kind, _, _, outcome, *_ in rows
+        if kind == KindCode.BURN and outcome == Outcome.ACCEPTED
+    ]
+    taken = _load_taken(cursor, burns)
+    transactions: dict[TransactionKey, RecordedTransaction] = {}
+    for (
+        merchant, reference, content_digest, entry_index, position, kind, card, store, outcome, points,
+        points_available, points_owed, points_refunded, decided_on,
+    ) in rows:  # fmt: skip
+        transactions[(merchant, reference)] = RecordedTransaction(
+            entry_index=entry_index,
+            position=position,
+            merchant=merchant,
+            reference=reference,
+            content_digest=_digest(content_digest),
+            kind=KindCode(kind),
+            card=card,
+            store=StoreId(store),
+            result=TransactionResult(Outcome(outcome), points, points_available, points_owed),
+            decided_on=decided_on,
+            points_refunded=points_refunded,
+            taken=taken.get((entry_index, position), ()),
+        )
+    return transactions
+
+
+def _load_taken(
+    cursor: Cursor, burns: Sequence[tuple[EntryIndex, int]]
+) -> dict[tuple[EntryIndex, int], tuple[Taken, ...]]:
+    """What each lot gave to burns, in the order taken: a burn's own postings of that movement, by line."""
+    if not burns:
+        return {}
+    execute_prepared(
+        cursor,
+        _FIND_TAKEN,
+        array_literal([str(entry_index) for entry_index, _ in burns]),
+        array_literal([str(position) for _, position in burns]),
+        int(Movement.BURN),
+    )
+    taken: dict[tuple[EntryIndex, int], tuple[Taken, ...]] = {}
+    rows: list[tuple[EntryIndex, int, MerchantId, datetime.date, Points]] = cursor.fetchall()
+    for entry_index, position, issuer, expires_on, points in rows:
+        share = Taken(LotKey(issuer, expires_on), points)
+        taken[(entry_index, position)] = (*taken.get((entry_index, position), ()), share)
+    return taken
+
+
+def _load_instructions(cursor: Cursor, references: Collection[Reference]) -> dict[Reference, RecordedInstruction]:
+    if not references:
+        return {}
+    execute_prepared(cursor, _FIND_INSTRUCTIONS, array_literal(references))
+    return {
+        reference: RecordedInstruction(entry_index, _digest(content_digest))
+        for reference, entry_index, content_digest in cursor.fetchall()
+    }
+
+
+def _digest(uuid: str) -> bytes:
+    """A digest of 128 bits, which a uuid's column holds in fewest bytes."""
+    return bytes.fromhex(uuid.replace("-", ""))

@@ -1,0 +1,64 @@
+"""What the writer takes up when it starts: the log's head and right edge, and the directory its instructions made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import sqlalchemy
+
+from clearing.contract.entry import decode_entry
+from clearing.contract.instruction import decode_instruction
+from clearing.log.tree import RightEdge
+from clearing.model import EntryIndex, ExpireLots, Outcome, WindowId
+from clearing.postgres.head import read_head
+from clearing.postgres.reading.log_reads import read_window_starts, stream_instructions
+from clearing.postgres.reading.stored_log import LogDamagedError, stored_tiles
+from clearing.postgres.writing.record import LogEntry
+from clearing.rules.directory import Directory
+from clearing.rules.instruction import InstructionDecision, decide_founding, decide_instruction
+from clearing.rules.ledger import Ledger
+from clearing.writer.batch import LogState
+
+
+def read_log_state(connection: sqlalchemy.Connection) -> LogState:
+    """The state of the stored log. Raises ``LogDamagedError`` if it does not agree with itself."""
+    head = read_head(connection)
+    if head is None:
+        return LogState(None, RightEdge.empty(), None)
+    edge = RightEdge.from_tiles(head.size, stored_tiles(connection))
+    if edge.root() != head.root:
+        raise LogDamagedError(
+            f"the stored tiles do not hash to the root of the log's head at size {head.size}; restore a backup"
+        )
+    directory = rebuild_directory(stream_instructions(connection), read_window_starts(connection))
+    return LogState(head, edge, directory)
+
+
+def rebuild_directory(
+    instruction_entries: Iterable[LogEntry], window_starts: Mapping[WindowId, EntryIndex]
+) -> Directory:
+    """Fold the log's accepted instructions, in order, by the rules that accepted them."""
+    directory: Directory | None = None
+    no_cards = Ledger()
+    for index, _, leaf in instruction_entries:
+        entry = decode_entry(leaf)
+        if entry.instruction_result is None:
+            raise LogDamagedError(f"entry {index} is listed as an instruction and is none; restore a backup")
+        if entry.instruction_result.outcome is not Outcome.ACCEPTED:
+            continue
+        instruction = decode_instruction(entry.envelope.payload)
+        if isinstance(instruction.action, ExpireLots):
+            continue
+        if directory is None:
+            directory = replace(
+                decide_founding(instruction, entry.accepted_at).directory, window_starts=dict(window_starts)
+            )
+            continue
+        decision = decide_instruction(directory, no_cards, instruction, entry.accepted_at, index)
+        if not isinstance(decision, InstructionDecision) or decision.result != entry.instruction_result:
+            raise LogDamagedError(f"the rules decide the instruction of entry {index} otherwise; restore a backup")
+        directory = decision.directory
+    if directory is None:
+        raise LogDamagedError("the log has entries and no founding instruction; restore a backup")
+    return directory

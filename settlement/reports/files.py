@@ -1,0 +1,98 @@
+"""The files of a settlement: each statement in three forms, under names that say what they are."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from clearing.model import MerchantId
+from settlement.reports.alliance_workbook import alliance_workbook
+from settlement.reports.merchant_workbook import merchant_workbook
+from settlement.reports.report_csv import alliance_csv, merchant_csv
+from settlement.v1.month_end import Settlement
+from settlement.v1.report_json import alliance_json, merchant_json
+from settlement.v1.statements import MerchantStatement
+
+
+class StatementFormat(IntEnum):
+    """The form of a statement; numbers as in ``clearing.v1.StatementFormat``."""
+
+    JSON = 1
+    CSV = 2
+    XLSX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StatementFile:
+    """One statement in one form."""
+
+    name: str
+    """Such as ``alliance.json`` or ``merchant-bakery.xlsx``; unique in the window's folder."""
+    content: bytes
+
+
+_OF_ALLIANCE: Mapping[StatementFormat, Callable[[Settlement], bytes]] = {
+    StatementFormat.JSON: alliance_json,
+    StatementFormat.CSV: alliance_csv,
+    StatementFormat.XLSX: alliance_workbook,
+}
+_OF_MERCHANT: Mapping[StatementFormat, Callable[[MerchantStatement], bytes]] = {
+    StatementFormat.JSON: merchant_json,
+    StatementFormat.CSV: merchant_csv,
+    StatementFormat.XLSX: merchant_workbook,
+}
+
+
+def statement_file_name(merchant: MerchantId | None, form: StatementFormat) -> str:
+    """The file's name in the window's folder, such as ``merchant-bakery.json``; with None the alliance's."""
+    return f"{'alliance' if merchant is None else f'merchant-{merchant}'}.{form.name.lower()}"
+
+
+def statement_file(settlement: Settlement, merchant: MerchantId | None, form: StatementFormat) -> StatementFile:
+    """The statement of ``merchant``, or with None the alliance's.
+
+    Raises ``NoSuchStatementError`` if the merchant was not a member when the window closed.
+    """
+    if merchant is None:
+        content = _OF_ALLIANCE[form](settlement)
+    else:
+        content = _OF_MERCHANT[form](settlement.statement_of(merchant))
+    return StatementFile(statement_file_name(merchant, form), content)
+
+
+def statement_files(settlement: Settlement) -> Iterator[StatementFile]:
+    """All files: the alliance's, then each merchant's, in each form."""
+    for merchant in (None, *(statement.merchant for statement in settlement.merchants)):
+        for form in StatementFormat:
+            yield statement_file(settlement, merchant, form)
+
+
+def write_statements(settlement: Settlement, directory: Path) -> tuple[Path, ...]:
+    """Write all files into a folder of ``directory`` named for the window, and return their paths.
+
+    A file that is there already is replaced; a reader sees the old one or the new one, never a part.
+    Raises ``OSError`` if the folder cannot be made or written.
+    """
+    folder = directory / settlement.period.window
+    folder.mkdir(parents=True, exist_ok=True)
+    return tuple(_write_whole(folder / file.name, file.content) for file in statement_files(settlement))
+
+
+def _write_whole(path: Path, content: bytes) -> Path:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as unfinished:
+        temporary = Path(unfinished.name)
+        try:
+            unfinished.write(content)
+            unfinished.flush()
+            os.fsync(unfinished.fileno())
+            # The temporary file is its owner's alone; statements are as readable as other new files.
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    return path

@@ -1,0 +1,89 @@
+"""Settling closed windows from the database: what the log says of them is read, and the rest computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, Protocol
+
+import sqlalchemy
+
+from clearing.contract.instruction import encode_proposal
+from clearing.model import MerchantId, WindowId
+from clearing.postgres.database import snapshot
+from clearing.postgres.reading.flows import read_flows, read_points_moved
+from clearing.postgres.reading.stored_log import tile_reader
+from clearing.postgres.writing.flow_sums import sum_stretches
+from clearing.rules.movements import Movement
+from clearing.writer.log_state import read_log_state
+from settlement.reports.files import StatementFormat, statement_file
+from settlement.v1.errors import ContradictorySumsError, WindowNotClosedError
+from settlement.v1.month_end import Settlement, closed_window, settle_upon
+from settlement.v1.points import moved_by_issuer
+from settlement.v1.proposal import proposal_of
+
+SETTLEMENTS_KEPT: Final = 12
+"""Closed windows never change, so what one settles to is computed once, as long as it is asked for now and then."""
+
+
+class Settlements(Protocol):
+    """What closed windows of a stored log settle to. For any thread."""
+
+    def proposal(self, window: WindowId) -> bytes:
+        """The settlement as ``clearing.v1.ProposeSettlement``, serialised.
+
+        Raises ``WindowNotClosedError``, ``ContradictorySumsError`` and ``DatabaseUnavailableError``.
+        """
+        ...
+
+    def statement(self, window: WindowId, merchant: MerchantId | None, form: StatementFormat) -> bytes:
+        """The content of the statement's file: the merchant's, or with None the alliance's.
+
+        Raises what ``proposal`` raises, and ``NoSuchStatementError``.
+        """
+        ...
+
+
+class StoredSettlements:
+    """Computes them in this process."""
+
+    def __init__(self, engine: sqlalchemy.Engine) -> None:
+        self._settled = lru_cache(SETTLEMENTS_KEPT)(lambda window: settle_stored(engine, window))
+
+    def proposal(self, window: WindowId) -> bytes:
+        """See ``Settlements``."""
+        return encode_proposal(proposal_of(self._settled(window))).SerializeToString(deterministic=True)
+
+    def statement(self, window: WindowId, merchant: MerchantId | None, form: StatementFormat) -> bytes:
+        """See ``Settlements``."""
+        return statement_file(self._settled(window), merchant, form).content
+
+
+def settle_stored(engine: sqlalchemy.Engine, window: WindowId) -> Settlement:
+    """What the closed window settles to; sums of the log that are missing are made first.
+
+    Raises ``WindowNotClosedError`` while its range is not fixed, ``ContradictorySumsError`` and
+    ``DatabaseUnavailableError``.
+    """
+    with snapshot(engine) as connection:
+        directory = read_log_state(connection).directory
+    if directory is None:
+        raise WindowNotClosedError(window)
+    entries = closed_window(directory, window).range
+    sum_stretches(engine, entries.end_index)
+    with snapshot(engine) as connection:
+        before = read_points_moved(connection, entries.first_index)
+        during = read_flows(connection, entries.first_index, entries.end_index)
+        after = read_points_moved(connection, entries.end_index)
+        root = tile_reader(connection).root(entries.end_index)
+    if _sum(before, moved_by_issuer(during)) != after:
+        raise ContradictorySumsError(window)
+    return settle_upon(directory, window, before, during, root)
+
+
+def _sum(
+    first: Mapping[MerchantId, Counter[Movement]], second: Mapping[MerchantId, Counter[Movement]]
+) -> dict[MerchantId, Counter[Movement]]:
+    nothing: Counter[Movement] = Counter()
+    return {issuer: first.get(issuer, nothing) + second.get(issuer, nothing) for issuer in first.keys() | second.keys()}

@@ -1,0 +1,162 @@
+"""A process that settles windows for the gateway.
+
+A settlement and its statements are a tenth of a second of Python for twenty merchants, and several for a hundred, in
+which the gateway's calls would wait for its interpreter. The process has one of its own, and comes after all others
+where the processor is busy.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import traceback
+from pathlib import PurePath
+from typing import Final, NamedTuple
+
+import sqlalchemy
+import structlog
+
+from clearing.closing import Closing
+from clearing.errors import ClearingError, ErrorReason, Rejection
+from clearing.model import MerchantId, WindowId
+from clearing.postgres.database import open_engine
+from clearing.postgres.database_errors import DatabaseUnavailableError, message_of
+from clearing.runtime.helper_process import Answer, HelperProcess
+from settlement.reports.files import StatementFormat
+from settlement.serving.from_store import StoredSettlements
+
+logger = structlog.get_logger()
+
+NICENESS: Final = 10
+"""Added to the process's own (POSIX ``nice``): a tenth of what others get where all processors are busy."""
+PATIENCE_SECONDS: Final = 600.0
+"""How long an answer may take before the process is taken to be frozen; the first one may have to sum the whole log."""
+QUESTIONS_MAX: Final = 16
+"""Under way at once, of which one is being answered: the gateway's other readers need threads, too."""
+RETRY_DELAY_MS: Final = 1_000
+ATTEMPTS: Final = 2
+"""How often a question is asked where the process is lost meanwhile: perhaps it is the question that ends it."""
+
+
+class SettlementFailedError(ClearingError):
+    """The process could not settle the window, in a way that correct operation never brings about."""
+
+
+class _Question(NamedTuple):
+    window: WindowId
+    merchant: MerchantId | None
+    form: StatementFormat | None
+    """None: the proposal is asked for."""
+
+
+class SettlementProcess(Closing):
+    """``Settlements`` of a process of its own, which is started with the first question and ends with the block."""
+
+    def __init__(self, engine: sqlalchemy.Engine, application_name: str) -> None:
+        """For the database of ``engine``; the server's own views show ``application_name``."""
+        self._arguments = (engine.url.render_as_string(hide_password=False), application_name)
+        self._room = threading.BoundedSemaphore(QUESTIONS_MAX)
+        self._turn = threading.Lock()
+        """Of the thread that asks."""
+        self._helper: HelperProcess | None = None
+        self._is_closing = False
+
+    def proposal(self, window: WindowId) -> bytes:
+        """See ``Settlements``.
+
+        Raises ``DatabaseUnavailableError``, ``SettlementFailedError`` for whatever else went wrong, and ``Rejection``
+        with POOL_FULL where too many ask, or SHUTTING_DOWN once it is closed.
+        """
+        return self._ask(_Question(window, None, None))
+
+    def statement(self, window: WindowId, merchant: MerchantId | None, form: StatementFormat) -> bytes:
+        """See ``Settlements``.
+
+        Raises ``DatabaseUnavailableError``, ``SettlementFailedError`` for whatever else went wrong, and ``Rejection``
+        with POOL_FULL where too many ask, or SHUTTING_DOWN once it is closed.
+        """
+        return self._ask(_Question(window, merchant, form))
+
+    @property
+    def process_id(self) -> int | None:
+        """Its id, for now: one that ends is replaced. None while there is none."""
+        return self._helper.process_id if self._helper is not None else None
+
+    def close(self) -> None:
+        """End it. Whoever waits for an answer gets none."""
+        self._is_closing = True
+        helper = self._helper
+        if helper is not None:
+            helper.kill()
+        with self._turn:
+            self._end()
+
+    def _ask(self, question: _Question) -> bytes:
+        if not self._room.acquire(blocking=False):
+            raise Rejection(
+                ErrorReason.POOL_FULL,
+                "too many ask for settlements and statements; send again after the delay in RetryInfo",
+                retry_delay_ms=RETRY_DELAY_MS,
+            )
+        try:
+            with self._turn:
+                answer = self._answer(question)
+        finally:
+            self._room.release()
+        if isinstance(answer, ClearingError):
+            raise answer
+        assert isinstance(answer, bytes)
+        return answer
+
+    def _answer(self, question: _Question) -> object:
+        for _ in range(ATTEMPTS):
+            if self._is_closing:
+                break
+            self._helper = self._helper or HelperProcess("settlement", _settling, *self._arguments)
+            try:
+                answer = self._helper.ask(pickle.dumps(question), PATIENCE_SECONDS)
+            except (OSError, EOFError):
+                if not self._is_closing:
+                    logger.warning("settlement_process_lost", process_id=self._helper.process_id)
+                # What it may still answer would be taken for the next question's.
+                self._end()
+            else:
+                return pickle.loads(answer)  # noqa: S301 - from our own process
+        if self._is_closing:
+            raise Rejection(ErrorReason.SHUTTING_DOWN, "the gateway is stopping; send again")
+        raise SettlementFailedError(
+            f"the process that settles {question.window} was lost {ATTEMPTS} times. Look in the system's log for what "
+            "ends it, such as a lack of memory"
+        )
+
+    def _end(self) -> None:
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.kill()
+            helper.close()
+
+
+def _settling(database_url: str, application_name: str) -> Answer:
+    os.nice(NICENESS)
+    settlements: StoredSettlements | None = None
+
+    def settled(question: _Question) -> bytes | ClearingError:
+        nonlocal settlements
+        try:
+            # Only now, since the database may be away for a while.
+            settlements = settlements or StoredSettlements(open_engine(database_url, application_name=application_name))
+            if question.form is None:
+                return settlements.proposal(question.window)
+            return settlements.statement(question.window, question.merchant, question.form)
+        except DatabaseUnavailableError as error:
+            return error
+        except Exception as error:  # whatever it was, the caller must hear of it
+            return SettlementFailedError(f"{question.window} cannot be settled: {_story(error)}")
+
+    return lambda question: pickle.dumps(settled(pickle.loads(question)))  # noqa: S301 - from our own process
+
+
+def _story(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} ({PurePath(place.filename).name}, line {place.lineno}): {message_of(error)}"

@@ -1,0 +1,149 @@
+"""Obligations: what one participant owes another for a window, rounded once, with the remainder beside it.
+
+Issuer pays: each issuer owes each redeemer for the issuer's points redeemed there, at the redemption price. A merchant
+owes itself nothing for its own points; they are shown without a price. Pool: each issuer owes the pool for the points
+it issued and did not get back unspent, at its issuance price, and the pool owes each redeemer for every point redeemed
+there, the redeemer's own included, at the redemption price of each issuer's points.
+
+The price is that of the local day the flow is priced on. A refund is priced on its original's day, so it takes back
+exactly what the original was worth, also where that was in an earlier window.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import groupby
+from types import MappingProxyType
+from typing import NamedTuple
+
+from clearing.model import POOL, MerchantId, SettlementMethod
+from clearing.rules.directory import Directory
+from clearing.rules.movements import Flow, Movement
+from clearing.rules.terms import issuance_price, redemption_price
+from settlement.v1.money import exact_arithmetic, minor_from_major, round_half_even
+from settlement.v1.points import REDEEMED
+
+Pair = tuple[MerchantId, MerchantId]
+"""Debtor and creditor."""
+
+ISSUANCE_CHARGED: Mapping[Movement, int] = MappingProxyType(
+    {Movement.EARN: 1, Movement.EARN_TO_CREDITOR: 1, Movement.EARN_REFUNDED: -1}
+)
+"""What the pool's issuance fee is charged on. Points that were spent or had expired return no fee when their earn is
+taken back: the pool has paid a redeemer for the spent ones, and an issuer could otherwise redeem its own points at
+the pool's cost (docs/decisions: issuance fee)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PricedPoints:
+    """Points of one obligation that share a price: one line of its calculation."""
+
+    issuer: MerchantId
+    redeemer: MerchantId | None
+    """None: points are paid for because they were issued."""
+    first_day: datetime.date
+    last_day: datetime.date
+    """First and last priced day with points at this price."""
+    price: Decimal
+    """Major units a point."""
+    points_counted: int
+    """Issued or redeemed."""
+    points_taken_back: int
+    exact_minor: Decimal
+    """Points times price, in minor units."""
+
+    @property
+    def points(self) -> int:
+        """Net points."""
+        return self.points_counted - self.points_taken_back
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """What ``debtor`` owes ``creditor``. Negative where more was taken back than came in: then the creditor owes it.
+
+    ``exact_minor`` is the sum of the lines, and ``amount_minor + remainder_minor = exact_minor``.
+    """
+
+    debtor: MerchantId
+    creditor: MerchantId
+    points: int
+    exact_minor: Decimal
+    """Minor units, before rounding."""
+    amount_minor: int
+    """Minor units, rounded half to even: what is settled."""
+    remainder_minor: Decimal
+    """Minor units that rounding left over, -0.5 to 0.5: the debtor owes this much more than it is asked for."""
+    lines: tuple[PricedPoints, ...]
+
+
+class _LineKey(NamedTuple):
+    """What a day's points are summed by; in this order the days of one price come after each other."""
+
+    issuer: MerchantId
+    redeemer: MerchantId | None
+    day: datetime.date
+
+
+@dataclass(slots=True)
+class _DayPoints:
+    counted: int = 0
+    taken_back: int = 0
+
+    def add(self, sign: int, points: int) -> None:
+        if sign > 0:
+            self.counted += points
+        else:
+            self.taken_back += points
+
+
+def obligations(directory: Directory, flows: Iterable[Flow]) -> tuple[Obligation, ...]:
+    """All obligations of a window's flows by the alliance's method, ordered by debtor and creditor."""
+    by_pool = directory.constitution.settlement_method is SettlementMethod.POOL
+    days: defaultdict[Pair, defaultdict[_LineKey, _DayPoints]] = defaultdict(lambda: defaultdict(_DayPoints))
+    for flow in flows:
+        if flow.movement in REDEEMED:
+            assert flow.redeemer is not None, "what is redeemed is redeemed somewhere"
+            key = _LineKey(flow.issuer, flow.redeemer, flow.priced_on)
+            pair = (POOL if by_pool else flow.issuer, flow.redeemer)
+            days[pair][key].add(REDEEMED[flow.movement], flow.points)
+        if by_pool and flow.movement in ISSUANCE_CHARGED:
+            key = _LineKey(flow.issuer, None, flow.priced_on)
+            days[flow.issuer, POOL][key].add(ISSUANCE_CHARGED[flow.movement], flow.points)
+    return tuple(_obligation(directory, pair, days[pair]) for pair in sorted(days))
+
+
+def _obligation(directory: Directory, pair: Pair, days: Mapping[_LineKey, _DayPoints]) -> Obligation:
+    debtor, creditor = pair
+
+    def priced(key: _LineKey) -> tuple[MerchantId, MerchantId | None, Decimal]:
+        price = Decimal(0) if debtor == creditor else _price(directory, key)
+        return key.issuer, key.redeemer, price
+
+    # Nothing is both issued and redeemed for the same pair, so the keys have redeemers all, or none has.
+    in_order = sorted(days, key=lambda key: (key.issuer, key.redeemer or "", key.day))
+    decimals = directory.constitution.currency_decimals
+    lines = []
+    with exact_arithmetic():
+        for (issuer, redeemer, price), group in groupby(in_order, key=priced):
+            keys = list(group)
+            counted = sum(days[key].counted for key in keys)
+            taken_back = sum(days[key].taken_back for key in keys)
+            # Adding zero makes a negative zero positive.
+            exact = minor_from_major((counted - taken_back) * price, decimals) + 0
+            lines.append(PricedPoints(issuer, redeemer, keys[0].day, keys[-1].day, price, counted, taken_back, exact))
+        exact_minor = sum((line.exact_minor for line in lines), Decimal(0))
+        amount_minor = round_half_even(exact_minor)
+        remainder_minor = exact_minor - amount_minor
+    points = sum(line.points for line in lines)
+    return Obligation(debtor, creditor, points, exact_minor, amount_minor, remainder_minor, tuple(lines))
+
+
+def _price(directory: Directory, key: _LineKey) -> Decimal:
+    if key.redeemer is None:
+        return issuance_price(directory, key.issuer, key.day)
+    return redemption_price(directory, key.issuer, key.redeemer, key.day)

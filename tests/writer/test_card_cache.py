@@ -1,0 +1,40 @@
+"""The cards the writer keeps in memory."""
+
+from __future__ import annotations
+
+import datetime
+
+from clearing.model import CardToken, MerchantId, Points
+from clearing.rules.card import Card, Lot, LotKey
+from clearing.writer.card_cache import CardCache
+
+LOT = LotKey(MerchantId("bakery"), datetime.date(2027, 1, 31))
+
+
+def cards(*names: str, points: int = 1) -> dict[CardToken, Card]:
+    return {CardToken(name): Card(CardToken(name), {LOT: Lot(Points(points))}) for name in names}
+
+
+def test_cards_are_kept_in_their_newest_state() -> None:
+    cache = CardCache()
+    cache.keep(cards("a", "b"))
+    newer = cards("a", points=2)
+    cache.keep(newer)
+    assert cache.known == cards("b") | newer
+
+
+def test_where_there_are_too_many_those_used_longest_ago_are_dropped() -> None:
+    cache = CardCache(cards_max=3)
+    cache.keep(cards("a", "b", "c"))
+    cache.keep(cards("a"))
+    cache.keep(cards("d"))
+    assert list(cache.known) == ["c", "a", "d"]
+    cache.keep(cards("e", "f", "g", "h"))
+    assert list(cache.known) == ["f", "g", "h"]
+
+
+def test_nothing_is_known_once_it_is_cleared() -> None:
+    cache = CardCache()
+    cache.keep(cards("a"))
+    cache.clear()
+    assert not cache.known
