@@ -34,6 +34,9 @@ Instant = NewType("Instant", int)
 WindowId = NewType("WindowId", str)
 """A settlement period: a local month as ``YYYY-MM``."""
 
+RULES_VERSION = 1
+"""The newest version of the rules that this program knows."""
+
 MICROSECONDS_PER_SECOND = 1_000_000
 MICROSECONDS_PER_DAY = 86_400 * MICROSECONDS_PER_SECOND
 

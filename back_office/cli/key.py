@@ -25,10 +25,11 @@ from back_office.client.moments import moment
 from clearing.contract.bounds import slug
 from clearing.contract.entry import instant_of, timestamp_of
 from clearing.errors import ClearingError
+from clearing.key_id import key_id_of
 from clearing.model import Role
 from clearing.runtime.settings import Settings
 from clearing.signing.key_files import read_private_key, write_private_key
-from clearing.signing.keys import PrivateKey, key_id_of
+from clearing.signing.keys import PrivateKey
 from clearing.v1.instruction_pb2 import Instruction, RegisterKey, RevokeKey
 from clearing.v1.operations_pb2 import Key, ListKeysRequest
 

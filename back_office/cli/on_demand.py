@@ -14,7 +14,7 @@ class Command(NamedTuple):
     """Where a command is, and under which heading the help shows it."""
 
     place: str
-    """Module and attribute, such as ``back_office.cli.sign:instruct``: a function, or a Typer application of several."""
+    """Module and attribute, such as ``back_office.cli.sign:instruct``: a function, or a Typer application."""
     panel: str
 
 

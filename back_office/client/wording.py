@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from back_office.cli.console import time_text
 from clearing.contract.instruction import decode_instruction
+from clearing.key_id import key_id_of
 from clearing.model import (
     Action,
     AdmitMerchant,
@@ -18,7 +19,6 @@ from clearing.model import (
     RevokeKey,
     SetTerms,
 )
-from clearing.signing.keys import key_id_of
 
 
 def words(payload: bytes) -> list[tuple[str, str]]:

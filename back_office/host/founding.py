@@ -15,10 +15,9 @@ from clearing.contract.instruction import PAYLOAD_TYPE
 from clearing.deciding.authentication import SignedInstruction, authenticate_founding
 from clearing.errors import ClearingError, Rejection
 from clearing.log.note import Signer, Verifier
-from clearing.model import Instant, Role
+from clearing.model import RULES_VERSION, Instant, Role
 from clearing.postgres.database_errors import translated_errors
 from clearing.postgres.head import read_head
-from clearing.rules import RULES_VERSION
 from clearing.runtime.settings import Settings
 from clearing.signing.envelope import sign_envelope
 from clearing.signing.key_files import KeyFileExistsError, read_private_key, write_private_key

@@ -11,6 +11,7 @@ from clearing.contract import bounds
 from clearing.contract.decoding import content_digest, parse_strictly
 from clearing.log.note import NoteError, parse_verifier
 from clearing.model import (
+    RULES_VERSION,
     Action,
     AdmitMerchant,
     ApproveSettlement,
@@ -30,7 +31,6 @@ from clearing.model import (
     SetTerms,
     SettlementMethod,
 )
-from clearing.rules import RULES_VERSION
 from clearing.v1 import instruction_pb2
 
 PAYLOAD_TYPE = "application/vnd.clearing.instruction.v1+protobuf"

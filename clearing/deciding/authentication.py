@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.errors import ErrorReason, Rejection
+from clearing.key_id import key_id_of
 from clearing.model import CreateAlliance, Instant, Instruction, KeyId, Presentment, RegisterKey
 from clearing.rules.directory import Directory
 from clearing.signing.envelope import (
@@ -21,7 +22,7 @@ from clearing.signing.envelope import (
     require_signature,
     signers_among,
 )
-from clearing.signing.keys import key_id_of, signature_holds
+from clearing.signing.keys import signature_holds
 from clearing.v1.envelope_pb2 import Envelope, Signature
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, select
 
+from clearing.deciding.batch_record import Head
 from clearing.errors import ClearingError
 from clearing.model import Instant
 from clearing.postgres.bulk import Prepared
@@ -27,20 +27,6 @@ _SWAP_HEAD: Final = Prepared(
 
 class FencedError(ClearingError):
     """Another writer has grown the log in the meantime; nothing of this batch is recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The newest committed state of the log."""
-
-    size: int
-    """Number of entries."""
-    root: bytes
-    """Root of the tree of all entries."""
-    accepted_at: Instant
-    """Of the last entry."""
-    checkpoint: str
-    """The signed note over size and root."""
 
 
 def read_head(connection: Connection) -> Head | None:

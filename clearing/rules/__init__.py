@@ -4,5 +4,3 @@ Nothing here reads a clock, a file, a socket or a database; the writer, the audi
 same code. This is version 1 of the rules. A change of meaning becomes a new version beside it, so that old months still
 replay to the letter.
 """
-
-RULES_VERSION = 1

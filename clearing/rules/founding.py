@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from clearing.calendar import window_of
+from clearing.key_id import key_id_of
 from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, KeyId
 from clearing.rules.directory import Directory, Key
-from clearing.signing.keys import key_id_of
 
 
 def found(instruction: Instruction, constitution: CreateAlliance, accepted_at: Instant) -> Directory:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from clearing.key_id import key_id_of
 from clearing.model import Instant, Outcome, RegisterKey, RevokeKey, Role
 from clearing.rules.directory import Directory, Key
-from clearing.signing.keys import key_id_of
 
 
 def register_key(directory: Directory, action: RegisterKey, accepted_at: Instant) -> Directory | Outcome:

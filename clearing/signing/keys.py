@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,17 +9,13 @@ import nacl.bindings
 import nacl.exceptions
 import nacl.signing
 
+from clearing.key_id import key_id_of
 from clearing.model import KeyId
 
 SIGNATURE_BYTES = 64
 
 SignatureCheck = tuple[bytes, bytes, bytes]
 """Public key, signed bytes and signature."""
-
-
-def key_id_of(public_key: bytes) -> KeyId:
-    """The keyid of a public key of 32 bytes: the first 16 bytes of its SHA-256, in hexadecimal."""
-    return KeyId(hashlib.sha256(public_key).digest()[:16].hex())
 
 
 def signature_holds(public_key: bytes, signed: bytes, signature: bytes) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from clearing.clock import next_accepted_at
 from clearing.deciding.authentication import SignedInstruction, SignedMessage, message_time
+from clearing.deciding.batch_record import BatchRecord, EntryPosting, Head, LogEntry
 from clearing.deciding.decision import DecidedEntry, decide_founding_message, decide_message, fold
 from clearing.errors import ErrorReason, Rejection
 from clearing.log.checkpoint import Checkpoint, sign_checkpoint
@@ -14,8 +15,6 @@ from clearing.log.merkle import leaf_hash
 from clearing.log.note import Signer
 from clearing.log.tree import Appended, RightEdge, append
 from clearing.model import CreateAlliance, EntryIndex, Instant, Reference
-from clearing.postgres.head import Head
-from clearing.postgres.writing.record import BatchRecord, EntryPosting, LogEntry
 from clearing.rules.directory import Directory
 from clearing.rules.ledger import Ledger, RecordedInstruction
 from clearing.rules.presentment import AlreadyDecided

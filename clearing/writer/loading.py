@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy
 
 from clearing.deciding.authentication import SignedMessage, SignedPresentment
+from clearing.deciding.batch_record import BatchRecord
 from clearing.model import CardToken
 from clearing.postgres.held_connection import HeldConnection
 from clearing.postgres.reading.load import load_ledger
 from clearing.postgres.reading.used_references import ReferenceReader
-from clearing.postgres.writing.record import BatchRecord
 from clearing.rules.card import Card
 from clearing.rules.ledger import Ledger
 from clearing.writer.card_cache import CardCache

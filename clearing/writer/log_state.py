@@ -9,12 +9,12 @@ import sqlalchemy
 
 from clearing.contract.entry import decode_entry
 from clearing.contract.instruction import decode_instruction
+from clearing.deciding.batch_record import LogEntry
 from clearing.log.tree import RightEdge
 from clearing.model import EntryIndex, ExpireLots, Outcome, WindowId
 from clearing.postgres.head import read_head
 from clearing.postgres.reading.log_reads import read_window_starts, stream_instructions
 from clearing.postgres.reading.stored_log import LogDamagedError, stored_tiles
-from clearing.postgres.writing.record import LogEntry
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import InstructionDecision, decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger

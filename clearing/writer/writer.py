@@ -20,10 +20,11 @@ import structlog
 
 from clearing.clock import WallClock, system_time
 from clearing.deciding.authentication import SignedMessage
+from clearing.deciding.batch_record import Head
 from clearing.errors import ClearingError, ErrorReason, Rejection
 from clearing.log.note import Signer
 from clearing.postgres.database_errors import DatabaseUnavailableError
-from clearing.postgres.head import FencedError, Head, fenced
+from clearing.postgres.head import FencedError, fenced
 from clearing.postgres.writing.record import statements_of
 from clearing.postgres.writing.recorder import DatabaseRecorder, Recorder
 from clearing.postgres.writing.writer_lock import WriterLock, WriterLockHeldError

@@ -1,7 +1,6 @@
 """A connection to an alliance's gateway whose answers are checked.
 
-Whoever speaks for a merchant uses ``merchant_gateway.client.merchant_client``; this is what several merchants' systems in one program
-can share.
+Whoever speaks for a merchant uses ``MerchantClient``; this is what several merchants' systems in one program can share.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
         (receipt,) = client.submit([earn("till-7-000123", card, "store-1", 120, occurred_at)])
         print(receipt.outcome.name, receipt.points_available)
 
-Transactions are made in ``merchant_gateway.client.transactions``. The merchant's reference is what makes sending again safe:
-keep it with the sale, and whatever happens, submit the same transaction under the same reference until an answer
+Transactions are made in ``merchant_gateway.client.transactions``. The merchant's reference is what makes sending again
+safe: keep it with the sale, and whatever happens, submit the same transaction under the same reference until an answer
 comes.
 """
 

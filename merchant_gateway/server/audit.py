@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import grpc
 import sqlalchemy
 
+from clearing.deciding.batch_record import Head
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import EntryIndex, Role
 from clearing.postgres.database import snapshot
 from clearing.postgres.database_errors import translated_errors
-from clearing.postgres.head import Head
 from clearing.postgres.reading.log_reads import stream_entries
 from clearing.postgres.reading.stored_log import stored_leaf, tile_reader
 from clearing.v1 import audit_pb2 as contract

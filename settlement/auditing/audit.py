@@ -1,12 +1,12 @@
 """The auditor's check of an exported log: from a folder and one public key to the certainty that everything adds up.
 
-1. checkpoint   signed by the alliance's log key; no file but the log's                 ``clearing.log.folder``
-2. evidence     what others kept of the log, if any is given: the log has only grown    ``clearing.audit.evidence``
-3. leaves       every entry, hash tile and the root against the checkpoint              ``clearing.log.folder``
-4. replay       signatures under the keys valid at each entry, and every outcome        ``clearing.audit.replay``
+1. checkpoint   signed by the alliance's log key; no file but the log's                 ``folder``
+2. evidence     what others kept of the log, if any is given: the log has only grown    ``evidence``
+3. leaves       every entry, hash tile and the root against the checkpoint              ``folder``
+4. replay       signatures under the keys valid at each entry, and every outcome        ``replay``
 5. settlement   every proposal's statements and payments, computed again from the log
-6. invariants   the books against the cards                                             ``clearing.rules.invariants``
-7. statements   each that is proposed is there, with the digest in the log; no others   ``settlement.auditing.export_files``
+6. invariants   the books against the cards                                             ``invariants``
+7. statements   each that is proposed is there, with the digest in the log; no others   ``export_files``
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 The way of a window, each step in one place:
 
 1. range       the closed window fixes the entries; the caller sums their postings to flows
-2. points      each issuer's account from opening to closing, and who redeemed whose points   ``settlement.v1.points``
-3. obligations points times price, rounded once each                                          ``settlement.v1.obligations``
-4. netting     positions, which sum to zero, and the fewest payments that settle them          ``settlement.v1.netting``
-5. statements  one for the alliance and one for each member                                    ``settlement.v1.statements``
-6. reports     JSON, CSV and workbook; the JSON's digests go into the proposal                 ``settlement.v1.proposal``
+2. points      each issuer's account from opening to closing, and who redeemed whose points   ``points``
+3. obligations points times price, rounded once each                                          ``obligations``
+4. netting     positions, which sum to zero, and the fewest payments that settle them          ``netting``
+5. statements  one for the alliance and one for each member                                    ``statements``
+6. proposal    the statements' digests in JSON, and the payments                               ``proposal``
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from decimal import Decimal
 from sqlalchemy import Connection, Engine
 
 from clearing.card_token import token_of_bytes
+from clearing.deciding.batch_record import BatchRecord, EntryPosting, Head, LogEntry
 from clearing.log.merkle import leaf_hash
 from clearing.log.tree import RightEdge, append
 from clearing.model import (
@@ -39,10 +40,9 @@ from clearing.model import (
 )
 from clearing.postgres.bulk import driver_cursor
 from clearing.postgres.database import snapshot
-from clearing.postgres.head import Head
 from clearing.postgres.reading.load import load_ledger
 from clearing.postgres.sql import execute
-from clearing.postgres.writing.record import BatchRecord, EntryPosting, LogEntry, statements_of
+from clearing.postgres.writing.record import statements_of
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import InstructionDecision, decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction

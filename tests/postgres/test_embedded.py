@@ -23,7 +23,7 @@ from tests.waiting import PATIENCE_SECONDS, wait_until
 USER_PROCESS = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from clearing.postgres import embedded
+    from clearing.postgres.embedded import server as embedded
 
     server = embedded.start(Path(sys.argv[1]), durable=False)
     print(server.url("postgres"), flush=True)
@@ -34,7 +34,7 @@ FORKING_PROCESS = textwrap.dedent("""
     import os
     import sys
     from pathlib import Path
-    from clearing.postgres import embedded
+    from clearing.postgres.embedded import server as embedded
 
     server = embedded.start(Path(sys.argv[1]), durable=False)
     child = os.fork()

@@ -25,7 +25,8 @@ ADOPTING = textwrap.dedent("""
     import psutil
     import psycopg2
 
-    from clearing.postgres import embedded, postgres_cluster
+    from clearing.postgres.embedded import cluster as postgres_cluster
+    from clearing.postgres.embedded import server as embedded
 
     PR_SET_CHILD_SUBREAPER = 36
     assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, func, select, text
 
+from clearing.deciding.batch_record import BatchRecord, Head
 from clearing.model import Burn, Earn, Instant, OpenCard, Points
 from clearing.postgres.database import snapshot
 from clearing.postgres.database_errors import StoredStateError
-from clearing.postgres.head import FencedError, Head, read_head
+from clearing.postgres.head import FencedError, read_head
 from clearing.postgres.reading.books import check_books
 from clearing.postgres.tables import metadata
-from clearing.postgres.writing.record import BatchRecord
 from clearing.rules.card import Lot
 from tests.postgres.stored_alliance import BAKERY, CARDS, StoredAlliance, decided, record_batch
 from tests.waiting import PATIENCE_SECONDS

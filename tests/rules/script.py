@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from clearing.calendar import instant_of, zone_of
+from clearing.key_id import key_id_of
 from clearing.model import (
     MICROSECONDS_PER_DAY,
     Action,
@@ -77,7 +78,6 @@ from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.membership import admit_merchant, open_store
 from clearing.rules.movements import Account, Posting
 from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_presentment
-from clearing.signing.keys import key_id_of
 
 ORIGIN = "alliance.example/log"
 MEMBERS = ("a", "b", "c", "d")

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from clearing.errors import ErrorReason, Rejection
+from clearing.key_id import key_id_of
 from clearing.model import (
     Action,
     Instant,
@@ -21,7 +22,6 @@ from clearing.rules.authority import (
     authorise_presentment,
     require_valid_key,
 )
-from clearing.signing.keys import key_id_of
 from tests.rules import script
 from tests.rules.script import World, play, public_key, time_in
 

@@ -1,7 +1,7 @@
 """Instructions: members, keys, replays, and settlement's ladder."""
 
+from clearing.key_id import key_id_of
 from clearing.model import SettlementMethod
-from clearing.signing.keys import key_id_of
 from tests.rules.script import play, public_key
 
 

@@ -1,7 +1,7 @@
 """Reading what settlement works with: postings, summed.
 
-Stretches of the log that are summed already (``clearing.postgres.writing.flow_sums``) are not summed again: only what lies before
-the first and behind the last of them is read from the postings. The caller's transaction is a ``snapshot``.
+Stretches of the log that are summed already (``clearing.postgres.writing.flow_sums``) are not summed again: only what
+lies before the first and behind the last of them is read from the postings. The caller's transaction is a ``snapshot``.
 """
 
 from __future__ import annotations

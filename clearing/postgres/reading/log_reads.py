@@ -7,11 +7,11 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from clearing.deciding.batch_record import LogEntry
 from clearing.log.merkle import leaf_hash
 from clearing.log.tiles import TILE_WIDTH
 from clearing.model import EntryIndex, Instant, WindowId
 from clearing.postgres.tables import entries, instructions, tiles, window_starts
-from clearing.postgres.writing.record import LogEntry
 
 ENTRIES_PER_QUERY: Final = 256
 """An entry has at most 64 KiB, so that a chunk takes at most 16 MiB."""

@@ -7,10 +7,10 @@ from collections.abc import Collection
 import sqlalchemy
 
 from clearing.contract.receipt import Receipt
+from clearing.deciding.batch_record import Head
 from clearing.errors import ClearingError
 from clearing.log.tile_reader import ReadTile, TileReader
 from clearing.model import EntryIndex
-from clearing.postgres.head import Head
 from clearing.postgres.reading.log_reads import read_entries, read_entry, read_tile
 
 

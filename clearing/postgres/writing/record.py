@@ -4,62 +4,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
+from clearing.deciding.batch_record import BatchRecord, EntryPosting
 from clearing.log.tiles import TILE_WIDTH, Tile
-from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Reference, WindowId
+from clearing.model import EntryIndex, Outcome, Reference
 from clearing.postgres.bulk import Prepared, array_literal, copy_of_entries, copy_of_rows
-from clearing.postgres.head import Head, swap_of_heads
+from clearing.postgres.head import swap_of_heads
 from clearing.postgres.sql import Execution, Statement
 from clearing.postgres.writing.record_cards import changes_of_cards
-from clearing.rules.card import Card
 from clearing.rules.ledger import KindCode, RecordedInstruction, RecordedTransaction
-from clearing.rules.movements import Posting
-
-
-class LogEntry(NamedTuple):
-    """One leaf of the log."""
-
-    entry_index: EntryIndex
-    accepted_at: Instant
-    entry: bytes
-    """The leaf's exact bytes: a serialised ``clearing.v1.Entry``."""
-
-
-class EntryPosting(NamedTuple):
-    """A posting and the transaction that it belongs to."""
-
-    entry_index: EntryIndex
-    position: int
-    posting: Posting
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRecord:
-    """Everything that one batch adds to the tables and changes in them."""
-
-    old_head: Head | None
-    """What the batch was decided upon; None for an empty log."""
-    new_head: Head
-    entries: Sequence[LogEntry]
-    tiles: Sequence[Tile]
-    """New and grown ones."""
-    unit: str
-    """What the postings and balances count; the alliance's."""
-    transactions: Mapping[tuple[MerchantId, Reference], RecordedTransaction]
-    """The last state of each transaction the batch decided, and of each earlier one of which it took something back."""
-    postings: Sequence[EntryPosting]
-    """In the order of the decisions."""
-    cards_after: Mapping[CardToken, Card]
-    """Every card that was changed, as the batch left it."""
-    instruction_indexes: Sequence[EntryIndex]
-    """Which of the entries are instructions."""
-    instructions: Mapping[Reference, RecordedInstruction]
-    """Instructions whose references were not used before."""
-    window_starts: Mapping[WindowId, EntryIndex]
-    """Windows that begin in this batch."""
 
 
 def statements_of(record: BatchRecord) -> Iterator[Statement]:

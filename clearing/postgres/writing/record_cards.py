@@ -16,7 +16,7 @@ from clearing.rules.card import Card, LotKey
 from clearing.rules.movements import Movement
 
 if TYPE_CHECKING:
-    from clearing.postgres.writing.record import EntryPosting
+    from clearing.deciding.batch_record import EntryPosting
 
 _CHANGE_LOTS: Final = Prepared(
     "change_lots",

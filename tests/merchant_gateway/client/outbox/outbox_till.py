@@ -1,4 +1,4 @@
-"""A till in a process of its own, to be killed: ``python -m tests.merchant_gateway.client.outbox.outbox_till`` and its arguments.
+"""A till in a process of its own, to be killed: ``python -m`` with this module and its arguments.
 
 Says on its output what it is about to do and what it was told, a line each: ``begin REFERENCE``, then ``safe
 REFERENCE`` or, of a burn that is not done, ``none REFERENCE``.

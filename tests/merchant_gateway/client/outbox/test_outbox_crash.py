@@ -43,7 +43,7 @@ class Till:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.merchant_gateway.client.outbox.outbox_till", *arguments],
                 stdout=said,
-                cwd=Path(__file__).parents[2],
+                cwd=Path(__file__).parents[4],
             )
 
     def wait_until_it_has_said(self, lines: int) -> None:

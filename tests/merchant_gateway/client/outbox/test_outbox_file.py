@@ -71,7 +71,7 @@ def fill_until_refused(path: Path, bytes_max: int) -> tuple[int, str]:
     """How many sales went in, and how the next one was refused."""
     command = [sys.executable, "-c", FILL_UNTIL_REFUSED, str(path), str(bytes_max)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True, cwd=Path(__file__).parents[2]
+        command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True, cwd=Path(__file__).parents[4]
     )
     sold, _, text = done.stdout.partition(" ")
     return int(sold), text
@@ -168,7 +168,7 @@ def test_one_sends_at_a_time_over_processes_and_the_dead_hold_nothing(tmp_path: 
         "    time.sleep(600)"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", holder, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", holder, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4]
     )
     try:
         assert process.stdout is not None
