@@ -97,7 +97,9 @@ def test_alerts_ask_for_metrics_that_exist() -> None:
 
 def test_every_event_that_the_code_logs_is_told() -> None:
     sources = [
-        path for folder in ("clearing", "merchant_gateway", "settlement", "back_office") for path in (ROOT / folder).rglob("*.py")
+        path
+        for folder in ("clearing", "merchant_gateway", "settlement", "back_office")
+        for path in (ROOT / folder).rglob("*.py")
     ]
     logged = {event for path in sources for event in re.findall(r'logger\.\w+\(\s*"([a-z_]+)"', path.read_text())}
     told = {event for row in table("event", "level", "when", "with") for event in re.findall(r"`(\w+)`", row["event"])}
