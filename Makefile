@@ -8,7 +8,7 @@ SERVICE_FILES = $(shell grep -l '^service ' $(PROTO_FILES))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test fuzz torture check lint types proto proto-check lint-proto bench clean
+.PHONY: help install demo test fuzz torture check lint types walls proto proto-check lint-proto bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ torture: $(INSTALLED) ## Some hundred kills of the gateway and of PostgreSQL und
 	$(BIN)/python -m tests.torture
 	$(MAKE) fuzz
 
-check: lint types proto-check lint-proto test ## Everything that must hold before a change is merged
+check: lint types walls proto-check lint-proto test ## Everything that must hold before a change is merged
 
 lint: $(INSTALLED) ## Check style and format
 	$(BIN)/ruff check .
@@ -50,6 +50,9 @@ lint: $(INSTALLED) ## Check style and format
 
 types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
+
+walls: $(INSTALLED) ## Check which folder imports which (contracts in pyproject.toml)
+	$(BIN)/lint-imports --no-cache
 
 # $(1) is the folder that receives clearing/v1/*_pb2.py and .pyi and, where there are services, *_pb2_grpc.py and .pyi.
 define generate
