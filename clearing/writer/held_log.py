@@ -41,7 +41,7 @@ class HeldLog:
         except BaseException:  # whatever it was, the log must not stay locked by a writer that never was
             self._lock.release()
             raise
-        self._is_in_doubt = False
+        self._is_uncertain = False
 
     @property
     def seen_s(self) -> float:
@@ -61,18 +61,18 @@ class HeldLog:
         """Take this for the state from now on. For any thread."""
         self.state = state
 
-    def doubt(self) -> None:
+    def mark_uncertain(self) -> None:
         """After an error it is not known whether the last batch was committed."""
-        self._is_in_doubt = True
+        self._is_uncertain = True
 
-    def make_sure(self) -> None:
+    def reload_if_uncertain(self) -> None:
         """Have the lock and the state that is committed: where they are in doubt, take up both again.
 
         Raises what taking them up raises; ``DatabaseUnavailableError`` where the lock will be free again before long.
         """
-        if not self._lock.is_lost and not self._is_in_doubt:
+        if not self._lock.is_lost and not self._is_uncertain:
             return
-        self._is_in_doubt = True  # while the lock was lost, another may have written
+        self._is_uncertain = True  # while the lock was lost, another may have written
         if not self._lock.still_held():
             self._lock.release()
             try:
@@ -85,7 +85,7 @@ class HeldLog:
         self.state = self._read_state()
         # Only now: read before, it would lack what an earlier writer's last commit added to the log in between.
         self._on_reread()
-        self._is_in_doubt = False
+        self._is_uncertain = False
 
     def release(self) -> None:
         """Give the log back."""

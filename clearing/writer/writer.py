@@ -153,7 +153,7 @@ class Writer:
         while (calls := self._pool.take_batch(LOCK_CHECK_SECONDS, self._worth_taking())) is not None:
             self._work(calls)
         try:
-            self._settle()
+            self._await_commit()
         except Exception as error:  # whatever it was, callers must hear of it and not wait for ever
             self._recover(error, self._undone([]))
         self._loader.close()
@@ -170,8 +170,9 @@ class Writer:
                 self._loader.pause()
                 self._committer.pause()
             if self._ahead is None or self._ahead.done.done() or self._log.is_lost:
-                self._settle()
-                self._log.make_sure()  # never with a batch under way: it could be committed after the state is read
+                self._await_commit()
+                # Never with a batch under way: it could be committed after the state is read.
+                self._log.reload_if_uncertain()
             if calls:
                 self._decide(calls)
             elif self._ahead is None:
@@ -194,13 +195,13 @@ class Writer:
         # 7 record, 8 commit, 9 receipt
         statements = list(statements_of(batch.record)) if batch.record is not None else []
         timer.ended(Stage.RECORD)
-        self._settle()
+        self._await_commit()
         if batch.record is None:
             _require_newest(batch)
         self._loader.keep(ledger.cards, batch.record)
         self._ahead = self._committer.commit(batch, statements, calls, timer)
 
-    def _settle(self) -> None:
+    def _await_commit(self) -> None:
         """Wait until the batch that was decided last is committed. Raises what it failed with."""
         if self._ahead is not None:
             self._ahead.done.result()
@@ -220,7 +221,7 @@ class Writer:
         The calls are tried once more if another writer's last commit was in their way; and each alone if something
         failed in a way it never may, so that one bad message does not hold up others.
         """
-        self._log.doubt()
+        self._log.mark_uncertain()
         match error:
             case FencedError() if self._log.still_held():
                 # This is the writer: what grew the log was the last commit of one that ended or lost its lock.
@@ -237,12 +238,12 @@ class Writer:
     def _try_again(self, calls: list[Call]) -> None:
         """Decide and commit these by themselves."""
         try:
-            self._log.make_sure()
+            self._log.reload_if_uncertain()
             self._decide(calls)
-            self._settle()
+            self._await_commit()
         except Exception as error:  # a defect of ours, whatever it is, must not end the writer
             self._ahead = None
-            self._log.doubt()
+            self._log.mark_uncertain()
             self._give_up(error, calls)
 
     def _give_up(self, error: Exception, calls: list[Call]) -> None:

@@ -194,9 +194,9 @@ def test_what_is_remembered_beside_the_state_is_told_to_read_itself_again_after_
     alliance.open()
     alliance.open_card("bakery")
     alliance.close()
-    log.doubt()
-    log.make_sure()
-    log.make_sure()
+    log.mark_uncertain()
+    log.reload_if_uncertain()
+    log.reload_if_uncertain()
     assert sizes == [before + 1]
     log.release()
     alliance.open()

@@ -13,7 +13,7 @@ from clearing.postgres.held_connection import HeldConnection
 from clearing.postgres.sql import Statement, execute
 
 
-class Recorded(NamedTuple):
+class CommitTimes(NamedTuple):
     """How long it took."""
 
     record_seconds: float
@@ -23,7 +23,7 @@ class Recorded(NamedTuple):
 class Recorder(Protocol):
     """Commits batches. For one thread at a time."""
 
-    def commit(self, statements: Iterable[Statement]) -> Recorded:
+    def commit(self, statements: Iterable[Statement]) -> CommitTimes:
         """Execute the statements in one transaction.
 
         Raises an execution's ``otherwise``, and ``DatabaseUnavailableError``: then it is not known whether they are
@@ -42,14 +42,14 @@ class DatabaseRecorder:
     def __init__(self, engine: Engine) -> None:
         self._connection = HeldConnection(engine)
 
-    def commit(self, statements: Iterable[Statement]) -> Recorded:
+    def commit(self, statements: Iterable[Statement]) -> CommitTimes:
         """See ``Recorder``."""
         began = time.perf_counter()
         with self._connection.transaction() as connection:
             with driver_cursor(connection) as cursor:
                 execute(cursor, statements)
             recorded = time.perf_counter()
-        return Recorded(recorded - began, time.perf_counter() - recorded)
+        return CommitTimes(recorded - began, time.perf_counter() - recorded)
 
     def pause(self) -> None:
         """See ``Recorder``."""

@@ -23,7 +23,7 @@ from clearing.errors import ClearingError
 from clearing.postgres.database import open_engine
 from clearing.postgres.database_errors import DatabaseUnavailableError, message_of
 from clearing.postgres.sql import Statement
-from clearing.postgres.writing.recorder import DatabaseRecorder, Recorded
+from clearing.postgres.writing.recorder import CommitTimes, DatabaseRecorder
 from clearing.runtime.helper_process import Answer, HelperProcess
 
 logger = structlog.get_logger()
@@ -50,7 +50,7 @@ class RecorderProcess(Closing):
         self._closing = threading.Event()
         threading.Thread(target=self._watch, name="recorder watch", daemon=True).start()
 
-    def commit(self, statements: Iterable[Statement]) -> Recorded:
+    def commit(self, statements: Iterable[Statement]) -> CommitTimes:
         """Commit them in one transaction; see ``Recorder``.
 
         Raises ``RecordingFailedError`` where a recorder in this process would raise the driver's error.
@@ -59,7 +59,7 @@ class RecorderProcess(Closing):
         answer = self._ask(list(statements))
         if isinstance(answer, BaseException):
             raise answer
-        assert isinstance(answer, Recorded)
+        assert isinstance(answer, CommitTimes)
         return answer
 
     def pause(self) -> None:
@@ -117,7 +117,7 @@ def _committing(database_url: str, application_name: str) -> Answer:
     sys.excepthook = lambda kind, error, trace: None
     recorder: DatabaseRecorder | None = None
 
-    def committed(statements: list[Statement]) -> Recorded | Exception | None:
+    def committed(statements: list[Statement]) -> CommitTimes | Exception | None:
         nonlocal recorder
         try:
             if not statements:
