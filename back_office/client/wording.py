@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
 from back_office.cli.console import time_text
 from clearing.contract.instruction import decode_instruction
 from clearing.key_id import key_id_of
@@ -20,55 +23,22 @@ from clearing.model import (
     SetTerms,
 )
 
+Lines = list[tuple[str, str]]
+"""Names and values."""
 
-def words(payload: bytes) -> list[tuple[str, str]]:
+
+def words(payload: bytes) -> Lines:
     """Name and value of everything in the instruction, what it does first. Raises ``Rejection`` if it is malformed."""
     instruction = decode_instruction(payload)
     return [
-        *_action(instruction.action),
+        *WORDS[type(instruction.action)](instruction.action),
         ("alliance", instruction.origin),
         ("signed at", time_text(instruction.issued_at)),
         ("reference", instruction.reference),
     ]
 
 
-def _action(action: Action) -> list[tuple[str, str]]:
-    match action:
-        case CreateAlliance():
-            return _founding(action)
-        case AdmitMerchant():
-            return [("admit the merchant", action.merchant), ("legal name", action.legal_name)]
-        case OpenStore():
-            return [("open the store", action.store), ("of the merchant", action.merchant)]
-        case RegisterKey():
-            return _registration(action)
-        case RevokeKey():
-            return [
-                ("revoke the key", action.key_id),
-                ("effective from", time_text(action.effective_at) or "the entry that revokes it"),
-                ("compromised since", time_text(action.compromised_since) or "not suspected"),
-            ]
-        case SetTerms():
-            return _terms(action)
-        case CloseWindow():
-            return [("close the window", action.window)]
-        case ProposeSettlement():
-            return [("propose the settlement of", action.window), *_proposal(action)]
-        case ApproveSettlement():
-            return [("approve the settlement of", action.proposal.window), *_proposal(action.proposal)]
-        case RecordPayment():
-            payment = action.payment
-            return [
-                ("record a payment of", action.window),
-                ("payment", f"{payment.payer} paid {payment.payee} {payment.amount_minor:,} minor units"),
-                ("paid on", action.paid_on.isoformat()),
-                ("bank reference", action.bank_reference),
-            ]
-        case ExpireLots():
-            return [("book the expiry of past lots on", ", ".join(action.cards))]
-
-
-def _founding(action: CreateAlliance) -> list[tuple[str, str]]:
+def _founding(action: CreateAlliance) -> Lines:
     return [
         ("found the alliance, counting in", action.unit),
         ("currency", f"{action.currency} with {action.currency_decimals} decimals"),
@@ -86,7 +56,7 @@ def _founding(action: CreateAlliance) -> list[tuple[str, str]]:
     ]
 
 
-def _registration(action: RegisterKey) -> list[tuple[str, str]]:
+def _registration(action: RegisterKey) -> Lines:
     return [
         ("register the key", key_id_of(action.public_key)),
         ("public key", action.public_key.hex()),
@@ -98,7 +68,7 @@ def _registration(action: RegisterKey) -> list[tuple[str, str]]:
     ]
 
 
-def _terms(action: SetTerms) -> list[tuple[str, str]]:
+def _terms(action: SetTerms) -> Lines:
     if action.counterparty is not None:
         whose = f"points of {action.merchant} redeemed at {action.counterparty}"
     else:
@@ -112,7 +82,7 @@ def _terms(action: SetTerms) -> list[tuple[str, str]]:
     ]
 
 
-def _proposal(proposal: ProposeSettlement) -> list[tuple[str, str]]:
+def _proposal(proposal: ProposeSettlement) -> Lines:
     return [
         ("SHA-256 of the alliance's statement", proposal.alliance_statement_digest.hex()),
         *((f"SHA-256 of {merchant}'s statement", digest.hex()) for merchant, digest in proposal.statement_digests),
@@ -121,3 +91,40 @@ def _proposal(proposal: ProposeSettlement) -> list[tuple[str, str]]:
             for each in proposal.payments
         ),
     ]
+
+
+def _revocation(action: RevokeKey) -> Lines:
+    return [
+        ("revoke the key", action.key_id),
+        ("effective from", time_text(action.effective_at) or "the entry that revokes it"),
+        ("compromised since", time_text(action.compromised_since) or "not suspected"),
+    ]
+
+
+def _recorded_payment(action: RecordPayment) -> Lines:
+    payment = action.payment
+    return [
+        ("record a payment of", action.window),
+        ("payment", f"{payment.payer} paid {payment.payee} {payment.amount_minor:,} minor units"),
+        ("paid on", action.paid_on.isoformat()),
+        ("bank reference", action.bank_reference),
+    ]
+
+
+WORDS: Final[Mapping[type[Action], Callable[[Any], Lines]]] = {
+    CreateAlliance: _founding,
+    AdmitMerchant: lambda action: [("admit the merchant", action.merchant), ("legal name", action.legal_name)],
+    OpenStore: lambda action: [("open the store", action.store), ("of the merchant", action.merchant)],
+    RegisterKey: _registration,
+    RevokeKey: _revocation,
+    SetTerms: _terms,
+    CloseWindow: lambda action: [("close the window", action.window)],
+    ProposeSettlement: lambda action: [("propose the settlement of", action.window), *_proposal(action)],
+    ApproveSettlement: lambda action: [
+        ("approve the settlement of", action.proposal.window),
+        *_proposal(action.proposal),
+    ],
+    RecordPayment: _recorded_payment,
+    ExpireLots: lambda action: [("book the expiry of past lots on", ", ".join(action.cards))],
+}
+"""For each action: what it does first, then all else that it says."""

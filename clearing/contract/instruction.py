@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -42,7 +43,12 @@ def decode_instruction(payload: bytes) -> Instruction:
     """The instruction in these bytes. Raises ``Rejection`` naming what is wrong and the field."""
     message = parse_strictly(instruction_pb2.Instruction(), payload)
     issued_at = bounds.instant(message.issued_at, "issued_at")
-    action = _action(message)
+    name = message.WhichOneof("action")
+    if name is None:
+        bounds.invalid("action", "must be one of the actions the contract names")
+    action = DECODERS[name](getattr(message, name), name)
+    if isinstance(action, CreateAlliance):
+        _require_log_of(action, message.origin, name)
     # Signed again at another time it is still the same instruction.
     message.ClearField("issued_at")
     return Instruction(
@@ -54,61 +60,15 @@ def decode_instruction(payload: bytes) -> Instruction:
     )
 
 
-def _action(message: instruction_pb2.Instruction) -> Action:
-    match message.WhichOneof("action"):
-        case "create_alliance":
-            return _create_alliance(message.create_alliance, message.origin)
-        case "admit_merchant":
-            admit = message.admit_merchant
-            return AdmitMerchant(
-                bounds.merchant(admit.merchant, "admit_merchant.merchant"),
-                bounds.legal_name(admit.legal_name, "admit_merchant.legal_name"),
-            )
-        case "open_store":
-            return OpenStore(
-                bounds.merchant(message.open_store.merchant, "open_store.merchant"),
-                bounds.store(message.open_store.store, "open_store.store"),
-            )
-        case "register_key":
-            return _register_key(message.register_key, "register_key")
-        case "revoke_key":
-            revoke = message.revoke_key
-            return RevokeKey(
-                bounds.key_id(revoke.keyid, "revoke_key.keyid"),
-                _optional_instant(revoke, "effective_at", "revoke_key"),
-                _optional_instant(revoke, "compromised_since", "revoke_key"),
-            )
-        case "set_terms":
-            return _set_terms(message.set_terms)
-        case "close_window":
-            return CloseWindow(bounds.window(message.close_window.window, "close_window.window"))
-        case "propose_settlement":
-            return decode_proposal(message.propose_settlement, "propose_settlement")
-        case "approve_settlement":
-            return ApproveSettlement(
-                decode_proposal(message.approve_settlement.proposal, "approve_settlement.proposal")
-            )
-        case "record_payment":
-            record = message.record_payment
-            return RecordPayment(
-                bounds.window(record.window, "record_payment.window"),
-                _payment(record.payment, "record_payment.payment"),
-                bounds.date(record.paid_on, "record_payment.paid_on"),
-                bounds.bank_reference(record.bank_reference, "record_payment.bank_reference"),
-            )
-        case "expire_lots":
-            return _expire_lots(message.expire_lots)
-        case None:
-            bounds.invalid("action", "must be one of the actions the contract names")
-
-
-def _create_alliance(message: instruction_pb2.CreateAlliance, origin: str) -> CreateAlliance:
-    path = "create_alliance"
+def _require_log_of(action: CreateAlliance, origin: str, path: str) -> None:
     try:
-        if parse_verifier(message.log_verifier).name != origin:
+        if parse_verifier(action.log_verifier).name != origin:
             bounds.invalid(f"{path}.log_verifier", "must carry the alliance's origin as its name")
     except NoteError as error:
         bounds.invalid(f"{path}.log_verifier", str(error))
+
+
+def _create_alliance(message: instruction_pb2.CreateAlliance, path: str) -> CreateAlliance:
     operator_keys = tuple(
         _register_key(key, f"{path}.operator_keys[{position}]") for position, key in enumerate(message.operator_keys)
     )
@@ -142,6 +102,19 @@ def _create_alliance(message: instruction_pb2.CreateAlliance, origin: str) -> Cr
     )
 
 
+def _admit_merchant(message: instruction_pb2.AdmitMerchant, path: str) -> AdmitMerchant:
+    return AdmitMerchant(
+        bounds.merchant(message.merchant, f"{path}.merchant"),
+        bounds.legal_name(message.legal_name, f"{path}.legal_name"),
+    )
+
+
+def _open_store(message: instruction_pb2.OpenStore, path: str) -> OpenStore:
+    return OpenStore(
+        bounds.merchant(message.merchant, f"{path}.merchant"), bounds.store(message.store, f"{path}.store")
+    )
+
+
 def _register_key(message: instruction_pb2.RegisterKey, path: str) -> RegisterKey:
     role = _enum(Role, message.role, f"{path}.role")
     if role is Role.MERCHANT:
@@ -164,8 +137,15 @@ def _register_key(message: instruction_pb2.RegisterKey, path: str) -> RegisterKe
     )
 
 
-def _set_terms(message: instruction_pb2.SetTerms) -> SetTerms:
-    path = "set_terms"
+def _revoke_key(message: instruction_pb2.RevokeKey, path: str) -> RevokeKey:
+    return RevokeKey(
+        bounds.key_id(message.keyid, f"{path}.keyid"),
+        _optional_instant(message, "effective_at", path),
+        _optional_instant(message, "compromised_since", path),
+    )
+
+
+def _set_terms(message: instruction_pb2.SetTerms, path: str) -> SetTerms:
     merchant = bounds.merchant(message.merchant, f"{path}.merchant") if message.merchant else None
     counterparty = bounds.merchant(message.counterparty, f"{path}.counterparty") if message.counterparty else None
     issuance_price = None
@@ -181,6 +161,23 @@ def _set_terms(message: instruction_pb2.SetTerms) -> SetTerms:
         effective_from=bounds.date(message.effective_from, f"{path}.effective_from"),
         issuance_price=issuance_price,
         redemption_price=bounds.price(message.redemption_price, f"{path}.redemption_price"),
+    )
+
+
+def _close_window(message: instruction_pb2.CloseWindow, path: str) -> CloseWindow:
+    return CloseWindow(bounds.window(message.window, f"{path}.window"))
+
+
+def _approve_settlement(message: instruction_pb2.ApproveSettlement, path: str) -> ApproveSettlement:
+    return ApproveSettlement(decode_proposal(message.proposal, f"{path}.proposal"))
+
+
+def _record_payment(message: instruction_pb2.RecordPayment, path: str) -> RecordPayment:
+    return RecordPayment(
+        bounds.window(message.window, f"{path}.window"),
+        _payment(message.payment, f"{path}.payment"),
+        bounds.date(message.paid_on, f"{path}.paid_on"),
+        bounds.bank_reference(message.bank_reference, f"{path}.bank_reference"),
     )
 
 
@@ -232,8 +229,8 @@ def _payment(message: instruction_pb2.Payment, path: str) -> Payment:
     return Payment(payer, payee, amount_minor)
 
 
-def _expire_lots(message: instruction_pb2.ExpireLots) -> ExpireLots:
-    path = "expire_lots.card_tokens"
+def _expire_lots(message: instruction_pb2.ExpireLots, path: str) -> ExpireLots:
+    path = f"{path}.card_tokens"
     bounds.whole_number(len(message.card_tokens), 1, bounds.EXPIRE_CARDS_MAX, path)
     cards = tuple(bounds.card_token(token, f"{path}[{position}]") for position, token in enumerate(message.card_tokens))
     if len(set(cards)) < len(cards):
@@ -255,3 +252,19 @@ def _enum(kind: type[EnumT], number: int, field: str) -> EnumT:
         return kind(number)
     except ValueError:
         bounds.invalid(field, "must be one of " + ", ".join(member.name.lower() for member in kind))
+
+
+DECODERS: Final[Mapping[str, Callable[[Any, str], Action]]] = {
+    "create_alliance": _create_alliance,
+    "admit_merchant": _admit_merchant,
+    "open_store": _open_store,
+    "register_key": _register_key,
+    "revoke_key": _revoke_key,
+    "set_terms": _set_terms,
+    "close_window": _close_window,
+    "propose_settlement": decode_proposal,
+    "approve_settlement": _approve_settlement,
+    "record_payment": _record_payment,
+    "expire_lots": _expire_lots,
+}
+"""For each field of ``action``: from its message and path to its value. Raises ``Rejection`` naming what is wrong."""

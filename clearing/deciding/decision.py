@@ -8,8 +8,9 @@ from clearing.contract.entry import encode_instruction_entry, encode_presentment
 from clearing.deciding.authentication import SignedInstruction, SignedMessage, SignedPresentment
 from clearing.model import EntryIndex, Instant, Outcome, TransactionResult
 from clearing.rules.authority import authorise_instruction, authorise_presentment, require_not_from_future
+from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
-from clearing.rules.instruction import InstructionDecision, decide_founding, decide_instruction
+from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.presentment import AlreadyDecided, decide_presentment
 

@@ -4,52 +4,13 @@ from __future__ import annotations
 
 from clearing.calendar import moment_of
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import (
-    MICROSECONDS_PER_SECOND,
-    Action,
-    AdmitMerchant,
-    ApproveSettlement,
-    CloseWindow,
-    CreateAlliance,
-    ExpireLots,
-    Instant,
-    Instruction,
-    KeyId,
-    OpenStore,
-    Presentment,
-    ProposeSettlement,
-    RecordPayment,
-    RegisterKey,
-    RevokeKey,
-    Role,
-    SetTerms,
-)
+from clearing.model import MICROSECONDS_PER_SECOND, Instant, Instruction, KeyId, Presentment, Role
+from clearing.rules.actions import People, rule_of
 from clearing.rules.directory import Directory, Key
 
 CLOCK_TOLERANCE_MINUTES = 5
 """How far the clock of whoever signs may run ahead of the ledger's."""
 _CLOCK_TOLERANCE = CLOCK_TOLERANCE_MINUTES * 60 * MICROSECONDS_PER_SECOND
-
-_OPERATOR = frozenset({Role.OPERATOR})
-_OPERATOR_OR_FINANCE = frozenset({Role.OPERATOR, Role.FINANCE})
-
-ROLES_ALLOWED: dict[type[Action], frozenset[Role]] = {
-    CreateAlliance: _OPERATOR,
-    AdmitMerchant: _OPERATOR,
-    OpenStore: _OPERATOR,
-    RegisterKey: _OPERATOR,
-    RevokeKey: _OPERATOR,
-    SetTerms: _OPERATOR,
-    ExpireLots: _OPERATOR,
-    CloseWindow: _OPERATOR_OR_FINANCE,
-    ProposeSettlement: _OPERATOR_OR_FINANCE,
-    ApproveSettlement: _OPERATOR_OR_FINANCE,
-    RecordPayment: _OPERATOR_OR_FINANCE,
-}
-"""Which roles may sign an action."""
-
-FOUR_EYES: frozenset[type[Action]] = frozenset({AdmitMerchant, RegisterKey, RevokeKey, SetTerms, ApproveSettlement})
-"""Actions that take two people's signatures where the alliance asks for four eyes."""
 
 
 def require_valid_key(directory: Directory, key_id: KeyId, at: Instant) -> Key:
@@ -106,20 +67,22 @@ def authorise_instruction(
     """
     _require_origin(directory, instruction.origin)
     _require_signers(signers)
-    action = type(instruction.action)
+    rule = rule_of(instruction.action)
+    name = rule.action.__name__
     people = set()
     for key_id in signers:
         registration = require_valid_key(directory, key_id, at).registration
-        if registration.role not in ROLES_ALLOWED[action]:
+        if registration.role not in rule.roles:
             raise Rejection(
                 ErrorReason.ROLE_NOT_ALLOWED,
-                f"key {key_id} has the role {registration.role.name.lower()}, which may not sign {action.__name__}",
+                f"key {key_id} has the role {registration.role.name.lower()}, which may not sign {name}",
             )
         people.add(registration.holder)
-    if directory.constitution.four_eyes and action in FOUR_EYES and len(people) < 2:
+    takes_two = rule.people is People.TWO_WITH_FOUR_EYES and directory.constitution.four_eyes
+    if takes_two and len(people) < 2:
         raise Rejection(
             ErrorReason.SECOND_SIGNATURE_REQUIRED,
-            f"{action.__name__} takes the signatures of two people in this alliance; have a second one sign too",
+            f"{name} takes the signatures of two people in this alliance; have a second one sign too",
         )
 
 

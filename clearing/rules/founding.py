@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from clearing.calendar import window_of
 from clearing.key_id import key_id_of
-from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, KeyId
+from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, KeyId, Outcome
+from clearing.rules.case import Case
 from clearing.rules.directory import Directory, Key
 
 
@@ -21,3 +22,8 @@ def found(instruction: Instruction, constitution: CreateAlliance, accepted_at: I
         keys=keys,
     )
     return directory.with_entry(EntryIndex(0), accepted_at)
+
+
+def found_again(case: Case, action: CreateAlliance) -> Outcome:
+    """A log has one alliance: whatever its first entry would do later is refused."""
+    return Outcome.ALLIANCE_EXISTS

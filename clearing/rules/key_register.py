@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from clearing.key_id import key_id_of
 from clearing.model import Instant, Outcome, RegisterKey, RevokeKey, Role
+from clearing.rules.case import Case
 from clearing.rules.directory import Directory, Key
 
 
-def register_key(directory: Directory, action: RegisterKey, accepted_at: Instant) -> Directory | Outcome:
+def register_key(case: Case, action: RegisterKey) -> Directory | Outcome:
     """The directory with one key more, valid from now or later."""
+    directory, accepted_at = case.directory, case.accepted_at
     if action.merchant is not None and action.merchant not in directory.merchants:
         return Outcome.UNKNOWN_MERCHANT
     key_id = key_id_of(action.public_key)
@@ -20,11 +22,12 @@ def register_key(directory: Directory, action: RegisterKey, accepted_at: Instant
     return replace(directory, keys={**directory.keys, key_id: key})
 
 
-def revoke_key(directory: Directory, action: RevokeKey, accepted_at: Instant) -> Directory | Outcome:
+def revoke_key(case: Case, action: RevokeKey) -> Directory | Outcome:
     """The directory with the key revoked from now or later. What it signed before stays.
 
     A revocation to come may be brought forward, and the time of a compromise be learned later: neither ever moves back.
     """
+    directory, accepted_at = case.directory, case.accepted_at
     key = directory.keys.get(action.key_id)
     if key is None:
         return Outcome.KEY_NOT_REGISTERED

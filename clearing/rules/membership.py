@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clearing.model import AdmitMerchant, OpenStore, Outcome
+from clearing.rules.case import Case
 from clearing.rules.directory import Directory, Merchant
 
 
-def admit_merchant(directory: Directory, action: AdmitMerchant) -> Directory | Outcome:
+def admit_merchant(case: Case, action: AdmitMerchant) -> Directory | Outcome:
     """The directory with one member more."""
+    directory = case.directory
     if action.merchant in directory.merchants:
         return Outcome.MERCHANT_EXISTS
     merchants = {**directory.merchants, action.merchant: Merchant(action.merchant, action.legal_name)}
     return replace(directory, merchants=merchants)
 
 
-def open_store(directory: Directory, action: OpenStore) -> Directory | Outcome:
+def open_store(case: Case, action: OpenStore) -> Directory | Outcome:
     """The directory with one store more."""
+    directory = case.directory
     merchant = directory.merchants.get(action.merchant)
     if merchant is None:
         return Outcome.UNKNOWN_MERCHANT

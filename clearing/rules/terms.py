@@ -7,14 +7,16 @@ from dataclasses import replace
 from decimal import Decimal
 
 from clearing.model import MerchantId, Outcome, SetTerms
+from clearing.rules.case import Case
 from clearing.rules.directory import Directory, Prices, TermsScope
 
 
-def set_terms(directory: Directory, action: SetTerms, today: datetime.date) -> Directory | Outcome:
+def set_terms(case: Case, action: SetTerms) -> Directory | Outcome:
     """The directory with these prices from their date on; they replace terms of the same scope and a date to come.
 
     Prices hold for whole days, so they begin after today. The first terms of a merchant or a pair may begin today.
     """
+    directory, today = case.directory, case.today
     for merchant in (action.merchant, action.counterparty):
         if merchant is not None and merchant not in directory.merchants:
             return Outcome.UNKNOWN_MERCHANT

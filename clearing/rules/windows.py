@@ -9,8 +9,7 @@ from clearing.model import (
     POOL,
     ApproveSettlement,
     CloseWindow,
-    EntryIndex,
-    Instant,
+    InstructionResult,
     Outcome,
     ProposeSettlement,
     RecordPayment,
@@ -18,34 +17,36 @@ from clearing.model import (
     WindowId,
     WindowRange,
 )
+from clearing.rules.case import Case, InstructionDecision
 from clearing.rules.directory import ClosedWindow, Directory
 
 
-def close_window(
-    directory: Directory, action: CloseWindow, accepted_at: Instant, entry_index: EntryIndex
-) -> Directory | Outcome:
+def close_window(case: Case, action: CloseWindow) -> InstructionDecision | Outcome:
     """The directory with the window's range fixed.
 
     An entry's window is the month it was accepted in, so once the month is over the range is known and nothing has to
     stop for it.
     """
-    window = action.window
+    directory, window = case.directory, action.window
     if window in directory.closed_windows:
         return Outcome.WINDOW_ALREADY_CLOSED
     following = next_window(window)
-    if accepted_at < start_of_day(first_day(following), directory.constitution.time_zone):
+    if case.accepted_at < start_of_day(first_day(following), directory.constitution.time_zone):
         return Outcome.WINDOW_NOT_OVER
     if window != directory.next_to_close():
         return Outcome.WINDOW_OUT_OF_ORDER
     window_range = WindowRange(
-        directory.first_index_from(window, entry_index), directory.first_index_from(following, entry_index)
+        directory.first_index_from(window, case.entry_index), directory.first_index_from(following, case.entry_index)
     )
     closed = ClosedWindow(window_range, tuple(sorted(directory.merchants)))
-    return replace(directory, closed_windows={**directory.closed_windows, window: closed})
+    return InstructionDecision(
+        InstructionResult(Outcome.ACCEPTED, window_range), _with_window(directory, window, closed)
+    )
 
 
-def propose_settlement(directory: Directory, action: ProposeSettlement, entry_index: EntryIndex) -> Directory | Outcome:
+def propose_settlement(case: Case, action: ProposeSettlement) -> Directory | Outcome:
     """The directory with this proposal in place of any before it; once approved, a settlement stays."""
+    directory = case.directory
     closed = directory.closed_windows.get(action.window)
     if closed is None:
         return Outcome.WINDOW_NOT_CLOSED
@@ -62,12 +63,12 @@ def propose_settlement(directory: Directory, action: ProposeSettlement, entry_in
         return Outcome.PROPOSAL_INCOMPLETE
     if any(payer == payee or not {payer, payee} <= participants for payer, payee in pairs):
         return Outcome.PROPOSAL_INCOMPLETE
-    return _with_window(directory, action.window, replace(closed, proposal=action, proposed_in=entry_index))
+    return _with_window(directory, action.window, replace(closed, proposal=action, proposed_in=case.entry_index))
 
 
-def approve_settlement(directory: Directory, action: ApproveSettlement) -> Directory | Outcome:
+def approve_settlement(case: Case, action: ApproveSettlement) -> Directory | Outcome:
     """The directory with the window's proposal agreed to."""
-    window = action.proposal.window
+    directory, window = case.directory, action.proposal.window
     closed = directory.closed_windows.get(window)
     if closed is None or closed.proposal is None:
         return Outcome.SETTLEMENT_NOT_PROPOSED
@@ -78,8 +79,9 @@ def approve_settlement(directory: Directory, action: ApproveSettlement) -> Direc
     return _with_window(directory, window, replace(closed, approved=True))
 
 
-def record_payment(directory: Directory, action: RecordPayment) -> Directory | Outcome:
+def record_payment(case: Case, action: RecordPayment) -> Directory | Outcome:
     """The directory with one payment of the settlement made."""
+    directory = case.directory
     closed = directory.closed_windows.get(action.window)
     if closed is None or closed.proposal is None or not closed.approved:
         return Outcome.SETTLEMENT_NOT_APPROVED

@@ -11,12 +11,14 @@ from clearing.contract.entry import decode_entry
 from clearing.contract.instruction import decode_instruction
 from clearing.deciding.batch_record import LogEntry
 from clearing.log.tree import RightEdge
-from clearing.model import EntryIndex, ExpireLots, Outcome, WindowId
+from clearing.model import EntryIndex, Outcome, WindowId
 from clearing.postgres.head import read_head
 from clearing.postgres.reading.log_reads import read_window_starts, stream_instructions
 from clearing.postgres.reading.stored_log import LogDamagedError, stored_tiles
+from clearing.rules.actions import rule_of
+from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
-from clearing.rules.instruction import InstructionDecision, decide_founding, decide_instruction
+from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger
 from clearing.writer.batch import LogState
 
@@ -48,7 +50,7 @@ def rebuild_directory(
         if entry.instruction_result.outcome is not Outcome.ACCEPTED:
             continue
         instruction = decode_instruction(entry.envelope.payload)
-        if isinstance(instruction.action, ExpireLots):
+        if rule_of(instruction.action).cards is not None:
             continue
         if directory is None:
             directory = replace(

@@ -43,8 +43,9 @@ from clearing.postgres.database import snapshot
 from clearing.postgres.reading.load import load_ledger
 from clearing.postgres.sql import execute
 from clearing.postgres.writing.record import statements_of
+from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
-from clearing.rules.instruction import InstructionDecision, decide_instruction
+from clearing.rules.instruction import decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.presentment import PresentmentDecision, decide_presentment
 

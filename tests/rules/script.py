@@ -71,11 +71,11 @@ from clearing.model import (
     TransactionResult,
     WindowId,
 )
+from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
-from clearing.rules.instruction import InstructionDecision, decide_founding, decide_instruction
+from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.invariants import Books, violations
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
-from clearing.rules.membership import admit_merchant, open_store
 from clearing.rules.movements import Account, Posting
 from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_presentment
 
@@ -155,13 +155,16 @@ def transaction(
 
 def founded(terms: CreateAlliance, at: Instant) -> Directory:
     """A directory right after the founding, with the members and a store of each."""
-    directory: Directory | Outcome = decide_founding(instruction("found", terms, at), at).directory
+    directory = decide_founding(instruction("found", terms, at), at).directory
     for name in MEMBERS:
-        assert isinstance(directory, Directory)
-        directory = admit_merchant(directory, AdmitMerchant(MerchantId(name), name.upper()))
-        assert isinstance(directory, Directory)
-        directory = open_store(directory, OpenStore(MerchantId(name), StoreId(f"{name}-1")))
-    assert isinstance(directory, Directory)
+        for action in (
+            AdmitMerchant(MerchantId(name), name.upper()),
+            OpenStore(MerchantId(name), StoreId(f"{name}-1")),
+        ):
+            decision = decide_instruction(directory, Ledger(), instruction(name, action, at), at, EntryIndex(1))
+            assert isinstance(decision, InstructionDecision)
+            assert decision.result.outcome is Outcome.ACCEPTED
+            directory = decision.directory
     return directory
 
 

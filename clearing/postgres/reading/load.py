@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 from clearing.model import (
     CardToken,
     EntryIndex,
-    ExpireLots,
     Instruction,
     MerchantId,
     Outcome,
@@ -26,6 +25,7 @@ from clearing.model import (
     TransactionResult,
 )
 from clearing.postgres.bulk import Prepared, array_literal, driver_cursor, execute_prepared
+from clearing.rules.actions import cards_of
 from clearing.rules.card import Card, Lot, LotKey, Taken
 from clearing.rules.ledger import KindCode, Ledger, RecordedInstruction, RecordedTransaction
 from clearing.rules.movements import Movement
@@ -94,8 +94,7 @@ def load_ledger(
     instruction_references: set[Reference] = set()
     for instruction in instructions:
         instruction_references.add(instruction.reference)
-        if isinstance(instruction.action, ExpireLots):
-            cards.update(instruction.action.cards)
+        cards.update(cards_of(instruction.action))
 
     ledger = Ledger(
         _at_hand(cards, known_cards),
