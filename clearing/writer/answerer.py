@@ -16,13 +16,14 @@ from clearing.postgres.database import snapshot
 from clearing.postgres.reading.stored_log import stored_receipts
 from clearing.rules.presentment import AlreadyDecided
 from clearing.runtime.metrics import Metrics, StageTimer
+from clearing.runtime.telling import telling
 from clearing.writer.batch import Answer, DecidedBatch
 from clearing.writer.batch_report import BatchReport
 from clearing.writer.pool import Call, Reply
 
 
 class Answerer:
-    """Answers the calls of one committed batch after the other, and tells log and metrics of it."""
+    """Answers the calls of one committed batch after the other, and then tells log and metrics of it."""
 
     def __init__(self, engine: sqlalchemy.Engine, metrics: Metrics) -> None:
         self._engine = engine
@@ -39,23 +40,24 @@ class Answerer:
 
     def _answer(self, batch: DecidedBatch, calls: list[Call], timer: StageTimer) -> None:
         try:
-            self._report.committed(batch, timer.seconds)
-            replies = self._replies(batch)
+            self._reply(batch, calls)
         except Exception as error:  # whatever it was, callers must hear of it and not wait for ever
             for call in calls:
-                call.replies.set_exception(error)
-            return
-        start = 0
-        for call in calls:
-            end = start + len(call.messages)
-            call.replies.set_result(replies[start:end])
-            start = end
+                if not call.replies.done():
+                    call.replies.set_exception(error)
+        with telling("a committed batch"):
+            self._report.committed(batch, timer.seconds)
 
-    def _replies(self, batch: DecidedBatch) -> list[Reply]:
+    def _reply(self, batch: DecidedBatch, calls: list[Call]) -> None:
+        """Give each call its receipts; those that need an entry of an earlier batch fail if that cannot be read."""
         paths = batch.appended.inclusion_paths()
         old_size = batch.appended.old_size
         head = batch.state.head
-        stored = self._stored_receipts(batch, old_size)
+        stored: dict[EntryIndex, Receipt] | Exception
+        try:
+            stored = self._stored_receipts(batch, old_size)
+        except Exception as error:  # whatever it was, it is nothing to those whose entries are new
+            stored = error
 
         def reply(answer: Answer) -> Reply:
             if isinstance(answer, Rejection):
@@ -63,11 +65,22 @@ class Answerer:
             assert head is not None, "what was decided is in the log"
             index, replayed = (answer.entry_index, True) if isinstance(answer, AlreadyDecided) else (answer, False)
             if index < old_size:
+                if isinstance(stored, Exception):
+                    raise stored
                 return stored[index]
             place = index - old_size
             return Receipt(batch.entries[place].leaf, index, paths[place], head.checkpoint, replayed)
 
-        return [reply(answer) for answer in batch.answers]
+        start = 0
+        for call in calls:
+            end = start + len(call.messages)
+            try:
+                replies = [reply(answer) for answer in batch.answers[start:end]]
+            except Exception as error:  # this call's own: the others go on
+                call.replies.set_exception(error)
+            else:
+                call.replies.set_result(replies)
+            start = end
 
     def _stored_receipts(self, batch: DecidedBatch, old_size: int) -> dict[EntryIndex, Receipt]:
         """Receipts of those entries that answer a message and were recorded before this batch."""

@@ -31,6 +31,7 @@ from clearing.postgres.writing.writer_lock import WriterLock, WriterLockHeldErro
 from clearing.rules.directory import Directory
 from clearing.rules.presentment import AlreadyDecided
 from clearing.runtime.metrics import NO_METRICS, Metrics, Stage, StageTimer, WriterGauges
+from clearing.runtime.telling import telling
 from clearing.writer.answerer import Answerer
 from clearing.writer.batch import DecidedBatch, decide_batch
 from clearing.writer.committer import Committer, Committing
@@ -231,7 +232,8 @@ class Writer:
             case _ if not calls:
                 self._give_up(error, calls)
             case _:
-                logger.error("batch_failed", calls=len(calls), exc_info=error)
+                with telling("a failed batch"):
+                    logger.error("batch_failed", calls=len(calls), exc_info=error)
                 for call in calls:
                     self._try_again([call])
 
@@ -250,11 +252,9 @@ class Writer:
         """Turn the calls away; and stop, unless the database is only away or it is these calls that cannot be done."""
         if isinstance(error, DatabaseUnavailableError):
             self._unavailable_since_s = self._unavailable_since_s or time.monotonic()
-            logger.warning("database_unavailable", error=str(error), calls=len(calls))
             rejection = Rejection(ErrorReason.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE_TEXT)
         elif isinstance(error, ClearingError) or not calls:
             # Fenced, or the log is not what it should be: whatever it is, this writer must not go on.
-            logger.error("writer_stopped", error=str(error))
             rejection = (
                 Rejection(
                     ErrorReason.FENCED,
@@ -265,10 +265,21 @@ class Writer:
             )
             self._pool.empty(rejection)
         else:
-            logger.error("calls_failed", calls=len(calls), exc_info=error)
             rejection = Rejection(ErrorReason.INTERNAL, "the writer failed; the gateway's log says more")
         for call in calls:
             call.turn_away(rejection)
+        with telling("calls given up"):
+            _log_given_up(error, len(calls))
+
+
+def _log_given_up(error: Exception, calls: int) -> None:
+    """Say why these many calls were turned away, or why the writer has stopped."""
+    if isinstance(error, DatabaseUnavailableError):
+        logger.warning("database_unavailable", error=str(error), calls=calls)
+    elif isinstance(error, ClearingError) or not calls:
+        logger.error("writer_stopped", error=str(error))
+    else:
+        logger.error("calls_failed", calls=calls, exc_info=error)
 
 
 def _require_newest(batch: DecidedBatch) -> None:

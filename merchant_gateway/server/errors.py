@@ -22,6 +22,7 @@ from grpc_status import rpc_status
 
 from clearing.errors import ClearingError, ErrorReason, Rejection
 from clearing.postgres.database_errors import DatabaseUnavailableError
+from clearing.runtime.telling import telling
 from clearing.writer.writer import DATABASE_UNAVAILABLE_TEXT
 from merchant_gateway.server.call_report import CallReport, new_call_id
 
@@ -115,14 +116,20 @@ def rejection_of(error: Exception, method: str) -> Rejection:
     """What a caller is told of an exception: a rejection as it is, an unreachable database, or a failure of ours."""
     if isinstance(error, Rejection):
         return error
+    with telling("a failed call"):
+        _log_failure(error, method)
+    if isinstance(error, DatabaseUnavailableError):
+        return Rejection(ErrorReason.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE_TEXT)
+    return Rejection(ErrorReason.INTERNAL, "the gateway failed; its log says more. Tell its operator")
+
+
+def _log_failure(error: Exception, method: str) -> None:
     if isinstance(error, DatabaseUnavailableError):
         logger.warning("database_unavailable", method=method, error=str(error))
-        return Rejection(ErrorReason.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE_TEXT)
-    if isinstance(error, ClearingError):
+    elif isinstance(error, ClearingError):
         logger.error("call_failed", method=method, error=str(error))
     else:
-        logger.exception("call_failed", method=method)
-    return Rejection(ErrorReason.INTERNAL, "the gateway failed; its log says more. Tell its operator")
+        logger.error("call_failed", method=method, exc_info=error)
 
 
 if TYPE_CHECKING:
@@ -186,7 +193,8 @@ def _guarded(
         except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
             status = status_of_failure(error, name, started, report, lambda: _read(request, deserialiser))
         else:
-            report.answered(name, time.perf_counter() - started)
+            with telling("an answered call"):
+                report.answered(name, time.perf_counter() - started)
             return answer
         context.abort_with_status(rpc_status.to_status(status))
 
@@ -203,7 +211,8 @@ def _guarded_stream(
         except Exception as error:  # the outermost place: whatever it is, the caller gets a named reason
             status = status_of_failure(error, name, started, report, lambda: _read(request, deserialiser))
         else:
-            report.answered(name, time.perf_counter() - started)
+            with telling("an answered call"):
+                report.answered(name, time.perf_counter() - started)
             return
         context.abort_with_status(rpc_status.to_status(status))
 
@@ -218,5 +227,6 @@ def status_of_failure(
     with structlog.contextvars.bound_contextvars(call_id=call_id):
         rejection = rejection_of(error, name)
         code = STATUS_CODES[rejection.reason]
-        report.turned_away(name, rejection, Code.Name(code), time.perf_counter() - started, request)
+        with telling("a call that was turned away"):
+            report.turned_away(name, rejection, Code.Name(code), time.perf_counter() - started, request)
     return status_of(rejection, call_id)

@@ -49,6 +49,11 @@ class Scraped:
     def sample(self, name: str, *labels: str) -> float:
         return self.samples()[name + (str(sorted(labels)) if labels else "")]
 
+    def wait_for(self, value: float, name: str, *labels: str) -> None:
+        """Return once a sample has come to this: a batch is counted after its calls are answered."""
+        wait_until(lambda: self.sample(name, *labels) >= value)
+        assert self.sample(name, *labels) == value
+
 
 @pytest.fixture
 def scraped(alliance: Alliance) -> Iterator[Scraped]:
@@ -70,6 +75,7 @@ def test_decisions_are_counted_by_outcome_and_replays_apart(scraped: Scraped) ->
     alliance.burn("cinema", card, 1_000)
     alliance.admit("museum")
     alliance.instruct(open_store={"merchant": "nobody", "store": "nobody-1"})
+    scraped.wait_for(1, "clearing_decisions_total", "UNKNOWN_MERCHANT")
     samples = scraped.samples()
     decided = {
         outcome.name: samples[f"clearing_decisions_total['{outcome.name}']"]
@@ -87,8 +93,8 @@ def test_the_repeated_part_of_a_new_presentment_is_not_counted_as_decided_again(
     alliance.present("bakery", first)
     second = alliance.transaction("bakery", card, earn=presentment_pb2.Earn(points=2))
     alliance.present("bakery", first, second)
-    assert scraped.sample("clearing_decisions_total", "ACCEPTED") == 3
-    assert scraped.sample("clearing_replays_total") == 1
+    scraped.wait_for(3, "clearing_decisions_total", "ACCEPTED")
+    scraped.wait_for(1, "clearing_replays_total")
 
 
 def test_batches_and_their_stages_are_timed(scraped: Scraped) -> None:
@@ -96,6 +102,7 @@ def test_batches_and_their_stages_are_timed(scraped: Scraped) -> None:
     before, started_s = time.time(), time.perf_counter()
     card = alliance.open_card("bakery")
     alliance.submit(*[earn(alliance, card) for _ in range(30)])
+    scraped.wait_for(2, "clearing_stage_seconds_count", Stage.COMMIT.value)
     after, took_s = time.time(), time.perf_counter() - started_s
     samples = scraped.samples()
     assert samples["clearing_batch_decisions_count"] == 2
@@ -182,7 +189,7 @@ def test_the_command_serves_metrics_where_it_is_told_to(alliance: Alliance, tmp_
     with served(alliance, tmp_path, "--metrics-address", "127.0.0.1:0") as gateway:
         scraped = Scraped(alliance, gateway.wait_for("metrics_served")["address"])
         alliance.submit(earn(alliance, card))
-        assert scraped.sample("clearing_decisions_total", "ACCEPTED") == 1
+        scraped.wait_for(1, "clearing_decisions_total", "ACCEPTED")
         assert scraped.sample("clearing_able") == 1
         assert gateway.stop() == 0
 

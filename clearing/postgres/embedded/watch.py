@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from clearing.postgres.embedded.server import EmbeddedPostgres, EmbeddedPostgresError
+from clearing.runtime.telling import telling
 
 logger = structlog.get_logger()
 
@@ -40,7 +41,9 @@ def _watch(server: EmbeddedPostgres, ended: threading.Event) -> None:
     while not ended.wait(LOOK_SECONDS):
         try:
             if not server.is_listening() and server.start_again():
-                logger.warning("embedded_database_restarted", log=str(server.log_path))
+                with telling("the embedded database"):
+                    logger.warning("embedded_database_restarted", log=str(server.log_path))
         except (EmbeddedPostgresError, OSError) as error:  # OSError: no room for another open file, for a while
-            logger.error("embedded_database_not_restarted", error=str(error))
+            with telling("the embedded database"):
+                logger.error("embedded_database_not_restarted", error=str(error))
             ended.wait(RETRY_SECONDS)
