@@ -44,6 +44,7 @@ class ErrorReason(IntEnum):
     CERTIFICATE_MISMATCH = 30
     CALL_RATE_LIMIT = 31
     TRANSACTION_RATE_LIMIT = 32
+    OFFICE_MUST_SIGN = 40
 
 
 class Rejection(ClearingError):

@@ -79,6 +79,13 @@ class Role(IntEnum):
     FINANCE = 2
     AUDITOR = 3
     MERCHANT = 4
+    MERCHANT_OFFICE = 5
+    SERVICE = 6
+
+    @property
+    def is_of_a_merchant(self) -> bool:
+        """Whether its keys belong to a merchant; all others are of the alliance's own people."""
+        return self in (Role.MERCHANT, Role.MERCHANT_OFFICE)
 
 
 class Outcome(IntEnum):
@@ -196,7 +203,7 @@ class RegisterKey:
     """32 bytes, Ed25519."""
     role: Role
     merchant: MerchantId | None
-    """Whose key it is, where the role is merchant."""
+    """Whose key it is, where the role is a merchant's."""
     holder: str
     """The person or system that holds it: two keys of one holder are one person."""
     valid_from: Instant | None
@@ -333,9 +340,13 @@ Action = (
 )
 
 
+InstructionKey = tuple[MerchantId | None, Reference]
+"""An instruction's party, which is a merchant or with None the alliance, and its reference, unique for that party."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """What an operator or a finance officer signs."""
+    """What an operator, a finance officer or a merchant's office signs."""
 
     origin: str
     issued_at: Instant
@@ -343,6 +354,13 @@ class Instruction:
     action: Action
     content_digest: bytes
     """First 16 bytes of the SHA-256 of the instruction's canonical protobuf form without ``issued_at``."""
+    merchant: MerchantId | None = None
+    """The party: the merchant whose office signs; None: the alliance's people sign."""
+
+    @property
+    def key(self) -> InstructionKey:
+        """What the ledger knows it by."""
+        return self.merchant, self.reference
 
 
 # ---- what it comes to ----

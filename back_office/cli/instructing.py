@@ -14,12 +14,13 @@ from back_office.cli.console import print_json, say, time_text
 from back_office.cli.options import settings_of
 from back_office.client.connection import GatewayConnection
 from back_office.client.drafts import write_draft
-from back_office.client.home import signing_keys
+from back_office.client.home import home_of, signing_keys
 from back_office.client.instruction_receipt import Decided, decided_by
 from back_office.client.moments import moment
 from back_office.client.outcomes import explanation
 from clearing.clock import system_time
 from clearing.contract.bounds import reference as checked_reference
+from clearing.contract.bounds import slug
 from clearing.contract.entry import instant_of, timestamp_of
 from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction
 from clearing.errors import ClearingError
@@ -55,6 +56,14 @@ class Signing:
     at: str | None = None
     reference: str | None = None
     as_json: bool = False
+    office: str | None = None
+    """The merchant as whose office it is signed; None: as the alliance's people."""
+
+    def keys_of(self, settings: Settings) -> list[PrivateKey]:
+        """The keys that sign. Raises ``ClearingError``."""
+        if self.office is None or self.keys or settings.key:
+            return signing_keys(settings, self.keys)
+        return signing_keys(settings, [home_of(settings).key_file("merchant-office", slug(self.office, "--office"))])
 
 
 def reference_of(*parts: str) -> str:
@@ -81,7 +90,7 @@ class Instructor:
 
     def __post_init__(self) -> None:
         """Read the keys."""
-        self.keys = signing_keys(self.connection.settings, self.signing.keys)
+        self.keys = self.signing.keys_of(self.connection.settings)
 
     def instruct(
         self,
@@ -144,6 +153,7 @@ class Instructor:
         instruction.CopyFrom(action)
         instruction.origin = self.connection.alliance.origin
         instruction.reference = checked_reference(reference, "reference")
+        instruction.merchant = self.signing.office or ""
         instruction.issued_at.CopyFrom(timestamp_of(self._issued_at(not_before)))
         payload = instruction.SerializeToString(deterministic=True)
         decode_instruction(payload)  # what the gateway would refuse is refused here, naming the same field

@@ -15,6 +15,7 @@ from back_office.cli.options import (
     DraftOption,
     JsonOption,
     KeysOption,
+    OfficeOption,
     ReadKeyOption,
     ReferenceOption,
     settings_of,
@@ -47,6 +48,13 @@ class RoleName(StrEnum):
     FINANCE = "finance"
     AUDITOR = "auditor"
     MERCHANT = "merchant"
+    MERCHANT_OFFICE = "merchant-office"
+    SERVICE = "service"
+
+    @property
+    def role(self) -> Role:
+        """What is meant."""
+        return Role[self.name]
 
 
 @app.command()
@@ -73,10 +81,12 @@ def register(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="The new key's file. Without it: keys/ROLE-HOLDER.pem or keys/merchant-MERCHANT.pem in the home."
+            help="The new key's file. Without it: keys/ROLE-HOLDER.pem in the home, a merchant's ROLE-MERCHANT.pem."
         ),
     ] = None,
-    merchant: Annotated[str | None, typer.Option(help="Whose key it is, for the role merchant.")] = None,
+    merchant: Annotated[
+        str | None, typer.Option(help="Whose key it is, for the roles merchant and merchant-office.")
+    ] = None,
     holder: Annotated[
         str | None, typer.Option(help="The person or system that holds it. A merchant's: the merchant, if not said.")
     ] = None,
@@ -87,16 +97,20 @@ def register(
     ] = None,
     valid_from: Annotated[str | None, typer.Option(metavar="TIME", help="Without it: at once.")] = None,
     valid_until: Annotated[str | None, typer.Option(metavar="TIME", help="Without it: until revoked.")] = None,
+    office: OfficeOption = None,
     key: KeysOption = None,
     draft: DraftOption = None,
     at: AtOption = None,
     reference: ReferenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key valid. The new key signs too, which proves that its holder has it."""
+    """Make a key valid. The new key signs too, which proves that its holder has it.
+
+    A member's keys are registered by its office, with --office, as soon as it has one; before that by an operator.
+    """
     settings = settings_of(context)
-    if (role is RoleName.MERCHANT) != (merchant is not None):
-        raise KeyOptionsError("--merchant goes with --role merchant, and only with it")
+    if role.role.is_of_a_merchant != (merchant is not None):
+        raise KeyOptionsError("--merchant goes with --role merchant and merchant-office, and only with them")
     who = holder or merchant
     if who is None:
         raise KeyOptionsError(f"--holder is needed: who holds the {role} key")
@@ -108,7 +122,7 @@ def register(
         public_bytes = new_key.public_key
     registration = RegisterKey(
         public_key=public_bytes,
-        role=Role[role.name].value,  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
+        role=role.role.value,  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
         merchant=merchant or "",
         holder=who,
     )
@@ -117,7 +131,7 @@ def register(
     key_id = key_id_of(public_bytes)
     carry_out(
         context,
-        Signing(key, draft, at, reference, as_json),
+        Signing(key, draft, at, reference, as_json, office),
         Instruction(register_key=registration),
         "register",
         key_id,
@@ -154,6 +168,7 @@ def revoke(
     compromised_since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Since when somebody else may have had the key.")
     ] = None,
+    office: OfficeOption = None,
     key: KeysOption = None,
     draft: DraftOption = None,
     at: AtOption = None,
@@ -171,7 +186,7 @@ def revoke(
             action.compromised_since.CopyFrom(timestamp_of(moment(compromised_since, zone, "--compromised-since")))
     carry_out(
         context,
-        Signing(key, draft, at, reference, as_json),
+        Signing(key, draft, at, reference, as_json, office),
         Instruction(revoke_key=action),
         "revoke",
         keyid,
@@ -215,7 +230,7 @@ def _row(key: Key) -> dict[str, str]:
     registration = key.registration
     return {
         "keyid": key.keyid,
-        "role": Role(registration.role).name.lower(),
+        "role": Role(registration.role).name.lower().replace("_", "-"),
         "merchant": registration.merchant,
         "holder": registration.holder,
         "valid_from": time_text(instant_of(registration.valid_from)),

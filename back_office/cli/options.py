@@ -20,6 +20,15 @@ KeysOption = Annotated[
         rich_help_panel=SIGNING,
     ),
 ]
+OfficeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MERCHANT",
+        help="Sign as this merchant's office, whose key is then, without --key or CLEARING_KEY, "
+        "keys/merchant-office-MERCHANT.pem in the home. Without it: as the alliance's people.",
+        rich_help_panel=SIGNING,
+    ),
+]
 DraftOption = Annotated[
     Path | None,
     typer.Option(

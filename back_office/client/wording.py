@@ -35,6 +35,7 @@ def words(payload: bytes) -> Lines:
         ("alliance", instruction.origin),
         ("signed at", time_text(instruction.issued_at)),
         ("reference", instruction.reference),
+        ("signed for", f"the merchant {instruction.merchant}" if instruction.merchant is not None else "the alliance"),
     ]
 
 
@@ -60,7 +61,7 @@ def _registration(action: RegisterKey) -> Lines:
     return [
         ("register the key", key_id_of(action.public_key)),
         ("public key", action.public_key.hex()),
-        ("role", action.role.name.lower()),
+        ("role", action.role.name.lower().replace("_", " ")),
         *([("of the merchant", str(action.merchant))] if action.merchant is not None else []),
         ("held by", action.holder),
         ("valid from", time_text(action.valid_from) or "the entry that registers it"),

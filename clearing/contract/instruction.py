@@ -57,6 +57,7 @@ def decode_instruction(payload: bytes) -> Instruction:
         reference=bounds.reference(message.reference, "reference"),
         action=action,
         content_digest=content_digest(message),
+        merchant=bounds.merchant(message.merchant, "merchant") if message.merchant else None,
     )
 
 
@@ -117,10 +118,10 @@ def _open_store(message: instruction_pb2.OpenStore, path: str) -> OpenStore:
 
 def _register_key(message: instruction_pb2.RegisterKey, path: str) -> RegisterKey:
     role = _enum(Role, message.role, f"{path}.role")
-    if role is Role.MERCHANT:
+    if role.is_of_a_merchant:
         merchant = bounds.merchant(message.merchant, f"{path}.merchant")
     elif message.merchant:
-        bounds.invalid(f"{path}.merchant", "must be empty unless the role is merchant")
+        bounds.invalid(f"{path}.merchant", "must be empty unless the role is merchant or merchant_office")
     else:
         merchant = None
     valid_from = _optional_instant(message, "valid_from", path)

@@ -86,7 +86,7 @@ def authenticate_instruction(envelope: Envelope, directory: Directory) -> Signed
         if not signers:
             raise Rejection(
                 ErrorReason.ROLE_NOT_ALLOWED,
-                "a key cannot register itself; have an operator sign too",
+                "a key cannot register itself; have somebody sign too who may: an operator, or the merchant's office",
                 field="signatures",
             )
     _refuse_unknown(unknown)

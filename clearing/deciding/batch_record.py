@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from clearing.log.tiles import Tile
-from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Reference, WindowId
+from clearing.model import CardToken, EntryIndex, Instant, InstructionKey, MerchantId, Reference, WindowId
 from clearing.rules.card import Card
 from clearing.rules.ledger import RecordedInstruction, RecordedTransaction
 from clearing.rules.movements import Posting
@@ -64,7 +64,7 @@ class BatchRecord:
     """Every card that was changed, as the batch left it."""
     instruction_indexes: Sequence[EntryIndex]
     """Which of the entries are instructions."""
-    instructions: Mapping[Reference, RecordedInstruction]
+    instructions: Mapping[InstructionKey, RecordedInstruction]
     """Instructions whose references were not used before."""
     window_starts: Mapping[WindowId, EntryIndex]
     """Windows that begin in this batch."""

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from clearing.contract import bounds
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import KeyId, MerchantId, Role
+
+STAFF: Final = (Role.OPERATOR, Role.FINANCE, Role.AUDITOR)
+"""They read everything. The cardholders' desk, whose role is service, is not among them: it reads cards, transactions,
+members, stores and keys, and no prices, statements or entries."""
+MEMBERS: Final = (Role.MERCHANT, Role.MERCHANT_OFFICE)
+"""They read what is their merchant's."""
 
 
 @dataclass(frozen=True, slots=True)

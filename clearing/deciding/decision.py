@@ -60,7 +60,7 @@ def decide_message(
     outcome = decide_instruction(directory, ledger, instruction, accepted_at, index)
     if isinstance(outcome, AlreadyDecided):
         return outcome
-    is_new = instruction.reference not in ledger.instructions
+    is_new = instruction.key not in ledger.instructions
     return _instruction_entry(message, outcome, accepted_at, index, is_new)
 
 
@@ -91,4 +91,4 @@ def fold(ledger: Ledger, entry: DecidedEntry) -> None:
     ledger.apply(entry.changes)
     if entry.recorded_instruction is not None:
         assert isinstance(entry.message, SignedInstruction)
-        ledger.instructions[entry.message.instruction.reference] = entry.recorded_instruction
+        ledger.instructions[entry.message.instruction.key] = entry.recorded_instruction

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -72,8 +73,16 @@ instructions: Final = Table(
     metadata,
     _whole_number("entry_index", primary_key=True),
     Column("content_digest", Uuid),
+    _text("merchant", nullable=True),
     _text("reference", nullable=True),
-    Index("instructions_reference", "reference", unique=True),
+    Index(
+        "instructions_reference",
+        "reference",
+        "merchant",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("reference IS NOT NULL"),
+    ),
 )
 
 window_starts: Final = Table("window_starts", metadata, _text("window", primary_key=True), _whole_number("first_index"))

@@ -20,6 +20,7 @@ from clearing.model import (
     CloseWindow,
     CreateAlliance,
     ExpireLots,
+    MerchantId,
     OpenStore,
     ProposeSettlement,
     RecordPayment,
@@ -29,9 +30,10 @@ from clearing.model import (
     SetTerms,
 )
 from clearing.rules.case import Case, Ruling
+from clearing.rules.directory import Directory
 from clearing.rules.expire_cards import expire_cards
 from clearing.rules.founding import found_again
-from clearing.rules.key_register import register_key, revoke_key
+from clearing.rules.key_register import member_revoked, member_to_be, register_key, revoke_key
 from clearing.rules.membership import admit_merchant, open_store
 from clearing.rules.terms import set_terms
 from clearing.rules.windows import approve_settlement, close_window, propose_settlement, record_payment
@@ -54,10 +56,15 @@ class ActionRule(Generic[ActionT]):
 
     action: type[ActionT]
     roles: frozenset[Role]
-    """Who may sign."""
+    """Who of the alliance's people may sign."""
     people: People
+    """How many of them."""
     decide: Callable[[Case, ActionT], Ruling]
     """What it comes to. Reads its arguments only."""
+    office_of: Callable[[Directory, ActionT], MerchantId | None] | None = None
+    """The merchant named in it, whose office may sign it alone; None: no office may."""
+    is_the_offices: bool = False
+    """While that merchant has a valid office key, nobody else may sign it."""
     cards: Callable[[ActionT], tuple[CardToken, ...]] | None = None
     """The cards that it changes; None: it changes the directory only."""
 
@@ -69,8 +76,10 @@ _ROWS: Final = (
     ActionRule(CreateAlliance, _OPERATOR, People.ONE, found_again),
     ActionRule(AdmitMerchant, _OPERATOR, People.TWO_WITH_FOUR_EYES, admit_merchant),
     ActionRule(OpenStore, _OPERATOR, People.ONE, open_store),
-    ActionRule(RegisterKey, _OPERATOR, People.TWO_WITH_FOUR_EYES, register_key),
-    ActionRule(RevokeKey, _OPERATOR, People.TWO_WITH_FOUR_EYES, revoke_key),
+    ActionRule(
+        RegisterKey, _OPERATOR, People.TWO_WITH_FOUR_EYES, register_key, office_of=member_to_be, is_the_offices=True
+    ),
+    ActionRule(RevokeKey, _OPERATOR, People.TWO_WITH_FOUR_EYES, revoke_key, office_of=member_revoked),
     ActionRule(SetTerms, _OPERATOR, People.TWO_WITH_FOUR_EYES, set_terms),
     ActionRule(ExpireLots, _OPERATOR, People.ONE, expire_cards, cards=lambda action: action.cards),
     ActionRule(CloseWindow, _OPERATOR_OR_FINANCE, People.ONE, close_window),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clearing.calendar import moment_of
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import MICROSECONDS_PER_SECOND, Instant, Instruction, KeyId, Presentment, Role
@@ -48,7 +50,9 @@ def authorise_presentment(
         registration = require_valid_key(directory, key_id, at).registration
         if registration.role is not Role.MERCHANT:
             raise Rejection(
-                ErrorReason.ROLE_NOT_ALLOWED, f"key {key_id} is no merchant's key; presentments are signed by merchants"
+                ErrorReason.ROLE_NOT_ALLOWED,
+                f"key {key_id} has the role {registration.role.name.lower()}; presentments are signed by tills, whose "
+                "role is merchant",
             )
         if registration.merchant != presentment.merchant:
             raise Rejection(
@@ -61,23 +65,75 @@ def authorise_presentment(
 def authorise_instruction(
     directory: Directory, instruction: Instruction, signers: tuple[KeyId, ...], at: Instant
 ) -> None:
-    """Refuse with a ``Rejection`` unless the signers may instruct this, and are two people where that is asked for.
+    """Refuse with a ``Rejection`` unless the signers may instruct this for their party.
 
-    ``signers`` leaves out the key that a registration is about: its signature proves possession, not authority.
+    For the alliance its people sign, two where that is asked for; for a merchant its office, and only what names that
+    merchant. ``signers`` leaves out the key that a registration is about: its signature proves possession, not
+    authority.
     """
     _require_origin(directory, instruction.origin)
     _require_signers(signers)
-    rule = rule_of(instruction.action)
+    keys = [require_valid_key(directory, key_id, at) for key_id in signers]
+    if instruction.merchant is not None:
+        _authorise_office(directory, instruction, keys)
+    else:
+        _authorise_alliance(directory, instruction, keys, at)
+
+
+def _authorise_office(directory: Directory, instruction: Instruction, keys: Sequence[Key]) -> None:
+    """Refuse unless all are keys of the office of the instruction's merchant, and that is the one named in it."""
+    rule, party = rule_of(instruction.action), instruction.merchant
     name = rule.action.__name__
-    people = set()
-    for key_id in signers:
-        registration = require_valid_key(directory, key_id, at).registration
-        if registration.role not in rule.roles:
+    for key in keys:
+        if key.registration.role is not Role.MERCHANT_OFFICE:
             raise Rejection(
                 ErrorReason.ROLE_NOT_ALLOWED,
-                f"key {key_id} has the role {registration.role.name.lower()}, which may not sign {name}",
+                f"key {key.key_id} has the role {key.registration.role.name.lower()}; instructions of a merchant are "
+                "signed by its merchant_office",
             )
-        people.add(registration.holder)
+        if key.registration.merchant != party:
+            raise Rejection(
+                ErrorReason.MERCHANT_MISMATCH,
+                f"key {key.key_id} is not a key of merchant {party!r}, whose instruction it is",
+                field="merchant",
+            )
+    if rule.office_of is None:
+        raise Rejection(
+            ErrorReason.ROLE_NOT_ALLOWED, f"no merchant's office may sign {name}; the alliance's people sign it"
+        )
+    if rule.office_of(directory, instruction.action) != party:
+        raise Rejection(
+            ErrorReason.MERCHANT_MISMATCH,
+            f"this {name} is not about merchant {party!r}, whose office signed; an office signs for its own merchant",
+            field="merchant",
+        )
+
+
+def _authorise_alliance(directory: Directory, instruction: Instruction, keys: Sequence[Key], at: Instant) -> None:
+    """Refuse unless all have a role that may sign this, they are people enough, and it is not an office's to sign."""
+    rule = rule_of(instruction.action)
+    name = rule.action.__name__
+    for key in keys:
+        role = key.registration.role
+        if role is Role.MERCHANT_OFFICE:
+            raise Rejection(
+                ErrorReason.ROLE_NOT_ALLOWED,
+                f"key {key.key_id} has the role merchant_office, and the instruction is the alliance's: set its "
+                "merchant to the one whose office signs",
+            )
+        if role not in rule.roles:
+            raise Rejection(
+                ErrorReason.ROLE_NOT_ALLOWED,
+                f"key {key.key_id} has the role {role.name.lower()}, which may not sign {name}",
+            )
+    merchant = rule.office_of(directory, instruction.action) if rule.is_the_offices and rule.office_of else None
+    if merchant is not None and directory.has_office(merchant, at):
+        raise Rejection(
+            ErrorReason.OFFICE_MUST_SIGN,
+            f"merchant {merchant!r} has a valid office key, and that signs {name} for it; if it is lost or stolen, "
+            "revoke it first",
+        )
+    people = {key.registration.holder for key in keys}
     takes_two = rule.people is People.TWO_WITH_FOUR_EYES and directory.constitution.four_eyes
     if takes_two and len(people) < 2:
         raise Rejection(

@@ -22,6 +22,7 @@ from clearing.model import (
     Payment,
     ProposeSettlement,
     RegisterKey,
+    Role,
     StoreId,
     WindowId,
     WindowRange,
@@ -38,6 +39,15 @@ class Key:
     revoked_at: Instant | None = None
     """From when on its signatures count no more."""
     compromised_since: Instant | None = None
+
+    def is_valid_at(self, at: Instant) -> bool:
+        """Whether what it signs counts at ``at``."""
+        valid_until = self.registration.valid_until
+        return (
+            self.valid_from <= at
+            and (valid_until is None or at < valid_until)
+            and (self.revoked_at is None or at < self.revoked_at)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,15 @@ class Directory:
         """The registered public key of this keyid, valid or not."""
         key = self.keys.get(key_id)
         return key.registration.public_key if key is not None else None
+
+    def has_office(self, merchant: MerchantId, at: Instant) -> bool:
+        """Whether a key of the merchant's office is valid at ``at``."""
+        return any(
+            key.registration.role is Role.MERCHANT_OFFICE
+            and key.registration.merchant == merchant
+            and key.is_valid_at(at)
+            for key in self.keys.values()
+        )
 
     def window_at(self, instant: Instant) -> WindowId:
         """The window an entry accepted at ``instant`` falls in."""

@@ -25,7 +25,7 @@ def decide_instruction(
     directory: Directory, ledger: Ledger, instruction: Instruction, accepted_at: Instant, entry_index: EntryIndex
 ) -> InstructionDecision | AlreadyDecided:
     """Decide one instruction. Reads its arguments only."""
-    recorded = ledger.instructions.get(instruction.reference)
+    recorded = ledger.instructions.get(instruction.key)
     if recorded is not None:
         if recorded.content_digest == instruction.content_digest:
             return AlreadyDecided(recorded.entry_index)

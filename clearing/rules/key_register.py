@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clearing.key_id import key_id_of
-from clearing.model import Instant, Outcome, RegisterKey, RevokeKey, Role
+from clearing.model import Instant, MerchantId, Outcome, RegisterKey, RevokeKey, Role
 from clearing.rules.case import Case
 from clearing.rules.directory import Directory, Key
+
+
+def member_to_be(_: Directory, action: RegisterKey) -> MerchantId | None:
+    """The merchant whose key it will be; None: it will be one of the alliance's people's."""
+    return action.merchant
+
+
+def member_revoked(directory: Directory, action: RevokeKey) -> MerchantId | None:
+    """The merchant whose key it is; None: it is nobody's, or one of the alliance's people's."""
+    key = directory.keys.get(action.key_id)
+    return key.registration.merchant if key is not None else None
 
 
 def register_key(case: Case, action: RegisterKey) -> Directory | Outcome:
@@ -59,7 +70,6 @@ def _enough_operators_without(directory: Directory, revoked: Key, at: Instant) -
         if key.registration.role is Role.OPERATOR
         and key.key_id != revoked.key_id
         and key.revoked_at is None
-        and key.valid_from <= at
-        and (key.registration.valid_until is None or key.registration.valid_until > at)
+        and key.is_valid_at(at)
     }
     return len(people) >= (2 if directory.constitution.four_eyes else 1)

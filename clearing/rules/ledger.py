@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from clearing.model import CardToken, EntryIndex, MerchantId, Points, Reference, StoreId, TransactionResult
+from clearing.model import (
+    CardToken,
+    EntryIndex,
+    InstructionKey,
+    MerchantId,
+    Points,
+    Reference,
+    StoreId,
+    TransactionResult,
+)
 from clearing.rules.card import Card, Taken
 from clearing.rules.movements import Posting
 
@@ -59,7 +68,7 @@ class Ledger:
 
     cards: dict[CardToken, Card] = field(default_factory=dict)
     transactions: dict[tuple[MerchantId, Reference], RecordedTransaction] = field(default_factory=dict)
-    instructions: dict[Reference, RecordedInstruction] = field(default_factory=dict)
+    instructions: dict[InstructionKey, RecordedInstruction] = field(default_factory=dict)
 
     def apply(self, changes: LedgerChanges) -> None:
         """Make a decision's changes the state that the next decision sees."""

@@ -94,6 +94,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The merchant presents more transactions a second than it may: send again after the delay in RetryInfo.
     RESOURCE_EXHAUSTED.
     """
+    ERROR_REASON_OFFICE_MUST_SIGN: _ErrorReason.ValueType  # 40
+    """The merchant has a valid office key, and that signs here, not the alliance's people. PERMISSION_DENIED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was not answered with a decision: ErrorInfo.reason of a gRPC error, without the prefix. Sending the same
@@ -172,4 +174,6 @@ ERROR_REASON_TRANSACTION_RATE_LIMIT: ErrorReason.ValueType  # 32
 """The merchant presents more transactions a second than it may: send again after the delay in RetryInfo.
 RESOURCE_EXHAUSTED.
 """
+ERROR_REASON_OFFICE_MUST_SIGN: ErrorReason.ValueType  # 40
+"""The merchant has a valid office key, and that signs here, not the alliance's people. PERMISSION_DENIED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

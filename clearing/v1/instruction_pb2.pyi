@@ -83,7 +83,13 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_AUDITOR: _Role.ValueType  # 3
     """Reads everything, changes nothing."""
     ROLE_MERCHANT: _Role.ValueType  # 4
-    """Presents transactions of one merchant and reads what is that merchant's."""
+    """A merchant's tills: presents transactions of one merchant and reads what is that merchant's. Signs no instruction."""
+    ROLE_MERCHANT_OFFICE: _Role.ValueType  # 5
+    """A merchant's office: signs instructions that name its merchant, such as its further keys, and reads what is that
+    merchant's. Presents nothing.
+    """
+    ROLE_SERVICE: _Role.ValueType  # 6
+    """The cardholders' desk: reads cards, transactions, members and stores. Signs nothing."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What a key may do."""
@@ -97,18 +103,25 @@ ROLE_FINANCE: Role.ValueType  # 2
 ROLE_AUDITOR: Role.ValueType  # 3
 """Reads everything, changes nothing."""
 ROLE_MERCHANT: Role.ValueType  # 4
-"""Presents transactions of one merchant and reads what is that merchant's."""
+"""A merchant's tills: presents transactions of one merchant and reads what is that merchant's. Signs no instruction."""
+ROLE_MERCHANT_OFFICE: Role.ValueType  # 5
+"""A merchant's office: signs instructions that name its merchant, such as its further keys, and reads what is that
+merchant's. Presents nothing.
+"""
+ROLE_SERVICE: Role.ValueType  # 6
+"""The cardholders' desk: reads cards, transactions, members and stores. Signs nothing."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class Instruction(_message.Message):
-    """What an operator or a finance officer signs: any change of state that is not a card transaction."""
+    """What an operator, a finance officer or a merchant's office signs: any change of state that is not a card transaction."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORIGIN_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    MERCHANT_FIELD_NUMBER: _builtins.int
     CREATE_ALLIANCE_FIELD_NUMBER: _builtins.int
     ADMIT_MERCHANT_FIELD_NUMBER: _builtins.int
     OPEN_STORE_FIELD_NUMBER: _builtins.int
@@ -123,7 +136,9 @@ class Instruction(_message.Message):
     origin: _builtins.str
     """The alliance's origin, so that the instruction is worth nothing in any other alliance."""
     reference: _builtins.str
-    """Unique among the alliance's instructions for ever: 1 to 64 printable ASCII characters without spaces."""
+    """Unique among the instructions of its party for ever: 1 to 64 printable ASCII characters without spaces."""
+    merchant: _builtins.str
+    """The party: the merchant whose office signs. Empty: the alliance, whose operators or finance sign."""
     @_builtins.property
     def issued_at(self) -> _timestamp_pb2.Timestamp:
         """When it was signed, to the microsecond."""
@@ -178,6 +193,7 @@ class Instruction(_message.Message):
         origin: _builtins.str = ...,
         issued_at: _timestamp_pb2.Timestamp | None = ...,
         reference: _builtins.str = ...,
+        merchant: _builtins.str = ...,
         create_alliance: Global___CreateAlliance | None = ...,
         admit_merchant: Global___AdmitMerchant | None = ...,
         open_store: Global___OpenStore | None = ...,
@@ -192,7 +208,7 @@ class Instruction(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "open_store", b"open_store", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "open_store", b"open_store", "origin", b"origin", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "reference", b"reference", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "merchant", b"merchant", "open_store", b"open_store", "origin", b"origin", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "reference", b"reference", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["create_alliance", "admit_merchant", "open_store", "register_key", "revoke_key", "set_terms", "close_window", "propose_settlement", "approve_settlement", "record_payment", "expire_lots"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
@@ -330,7 +346,9 @@ Global___OpenStore: _TypeAlias = OpenStore  # noqa: Y015
 
 @_typing.final
 class RegisterKey(_message.Message):
-    """Makes a key valid. The new key signs the envelope too, as proof of possession."""
+    """Makes a key valid. The new key signs the envelope too, as proof of possession. A merchant's keys are registered by its
+    office once it has one; until then, and whenever none of its office keys is valid, by the operators.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -345,7 +363,7 @@ class RegisterKey(_message.Message):
     role: Global___Role.ValueType
     """What the key may do."""
     merchant: _builtins.str
-    """Whose key it is where the role is merchant; empty otherwise."""
+    """Whose key it is where the role is a merchant's; empty otherwise."""
     holder: _builtins.str
     """Who or what holds the key: a person for operators, finance and auditors, a system for merchants. Two signatures
     by one holder count as one person. 1 to 32 of a-z, 0-9 and hyphens.

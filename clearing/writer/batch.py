@@ -14,7 +14,7 @@ from clearing.log.checkpoint import Checkpoint, sign_checkpoint
 from clearing.log.merkle import leaf_hash
 from clearing.log.note import Signer
 from clearing.log.tree import Appended, RightEdge, append
-from clearing.model import CreateAlliance, EntryIndex, Instant, Reference
+from clearing.model import CreateAlliance, EntryIndex, Instant, InstructionKey
 from clearing.rules.directory import Directory
 from clearing.rules.ledger import Ledger, RecordedInstruction
 from clearing.rules.presentment import AlreadyDecided
@@ -117,14 +117,14 @@ def _record(
     rows = [tuple.__new__(LogEntry, (entry.index, entry.accepted_at, entry.leaf)) for entry in entries]
     postings: list[EntryPosting] = []
     instruction_indexes: list[EntryIndex] = []
-    instructions: dict[Reference, RecordedInstruction] = {}
+    instructions: dict[InstructionKey, RecordedInstruction] = {}
     for entry in entries:
         for position, posting in entry.changes.postings:
             postings.append(tuple.__new__(EntryPosting, (entry.index, position, posting)))
         if isinstance(entry.message, SignedInstruction):
             instruction_indexes.append(entry.index)
             if entry.recorded_instruction is not None:
-                instructions[entry.message.instruction.reference] = entry.recorded_instruction
+                instructions[entry.message.instruction.key] = entry.recorded_instruction
     window_starts_before = state.directory.window_starts if state.directory is not None else {}
     return BatchRecord(
         old_head=state.head,

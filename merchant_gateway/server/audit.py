@@ -8,8 +8,9 @@ import grpc
 import sqlalchemy
 
 from clearing.deciding.batch_record import Head
+from clearing.deciding.caller import STAFF
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import EntryIndex, Role
+from clearing.model import EntryIndex
 from clearing.postgres.database import snapshot
 from clearing.postgres.database_errors import translated_errors
 from clearing.postgres.reading.log_reads import stream_entries
@@ -92,7 +93,7 @@ class Audit(AuditServicer):
 
     def _require_reader(self, context: grpc.ServicerContext) -> None:
         """The log holds every merchant's transactions, so merchants do not read it; receipts prove them their own."""
-        caller_of(context, self._authenticator).require_role(Role.AUDITOR, Role.FINANCE, Role.OPERATOR)
+        caller_of(context, self._authenticator).require_role(*STAFF)
 
     def _head(self) -> Head:
         self._authenticator.directory()

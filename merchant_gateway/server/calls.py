@@ -36,7 +36,12 @@ def instruction_of(
 ) -> SignedInstruction:
     """The instruction that the call carries. Raises ``Rejection``."""
     message = authenticator.instruction(envelope)
-    authenticator.certificates.require_alliance(context)
+    merchant = message.instruction.merchant
+    if merchant is None:
+        authenticator.certificates.require_alliance(context)
+    else:
+        authenticator.certificates.require_merchant(context, merchant)
+        authenticator.limiter.take_call(merchant)
     return message
 
 

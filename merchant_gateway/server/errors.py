@@ -70,6 +70,7 @@ STATUS_CODES: dict[ErrorReason, Code] = {
     ErrorReason.CERTIFICATE_MISMATCH: Code.PERMISSION_DENIED,
     ErrorReason.CALL_RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
     ErrorReason.TRANSACTION_RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
+    ErrorReason.OFFICE_MUST_SIGN: Code.PERMISSION_DENIED,
 }
 """The gRPC code of every reason."""
 

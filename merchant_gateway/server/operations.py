@@ -7,6 +7,7 @@ import sqlalchemy
 
 from clearing.contract import bounds
 from clearing.contract.entry import decode_entry, timestamp_of
+from clearing.deciding.caller import MEMBERS, STAFF
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import EntryIndex, MerchantId, Role
 from clearing.postgres.database import snapshot
@@ -93,6 +94,7 @@ class Operations(OperationsServicer):
     ) -> contract.ListTermsResponse:
         """All terms, the alliance's first; a merchant does not see other pairs' agreements."""
         caller = caller_of(context, self._authenticator)
+        caller.require_role(*STAFF, *MEMBERS)
         directory = self._authenticator.directory()
         terms = [
             _terms(scope, prices)

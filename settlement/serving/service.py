@@ -9,9 +9,9 @@ import sqlalchemy
 
 from clearing.calendar import next_window
 from clearing.contract import bounds
-from clearing.deciding.caller import Caller
+from clearing.deciding.caller import MEMBERS, STAFF, Caller
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import EntryIndex, MerchantId, Role, WindowId
+from clearing.model import EntryIndex, MerchantId, WindowId
 from clearing.postgres.database import snapshot
 from clearing.postgres.reading.stored_log import stored_receipt
 from clearing.rules.directory import ClosedWindow, Directory, WindowStatus
@@ -60,7 +60,7 @@ class SettlementService(SettlementServicer):
         self, request: contract.GetSettlementRequest, context: grpc.ServicerContext
     ) -> contract.GetSettlementResponse:
         """The proposal of a closed window, computed from the ledger."""
-        self._caller_of(context).require_role(Role.OPERATOR, Role.FINANCE, Role.AUDITOR)
+        self._caller_of(context).require_role(*STAFF)
         window = bounds.window(request.window, "window")
         self._closed(window)
         proposal = instruction_pb2.ProposeSettlement.FromString(self._settlements.proposal(window))
@@ -71,6 +71,7 @@ class SettlementService(SettlementServicer):
     ) -> contract.GetStatementResponse:
         """One file; a merchant gets its own statement only."""
         caller = self._caller_of(context)
+        caller.require_role(*STAFF, *MEMBERS)
         merchant: MerchantId | None = None
         if caller.merchant is not None or request.merchant:
             merchant = caller.merchant_in_view(request.merchant)
@@ -89,7 +90,7 @@ class SettlementService(SettlementServicer):
         self, request: contract.GetProposalRequest, context: grpc.ServicerContext
     ) -> contract.GetProposalResponse:
         """The proposal's entry, proven: by it a merchant knows its statement for the one that is settled."""
-        self._caller_of(context)
+        self._caller_of(context).require_role(*STAFF, *MEMBERS)
         window = bounds.window(request.window, "window")
         closed = self._directory().closed_windows.get(window)
         head = self._writer.head

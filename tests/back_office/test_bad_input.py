@@ -216,7 +216,7 @@ def test_wrong_instructions_are_explained(served: Installation, tmp_path: Path) 
         (("merchant", "admit", "b", "--name", "B", "--at", "2099-01-01T00:00Z"), "CLOCK_SKEW"),
         (("terms", "set", "--from", "2020-01-01", "--redemption-price", "1", "--issuance-price", "1"), "BACKDATED"),
         (("key", "revoke", "0" * 32), "KEY_NOT_REGISTERED"),
-        (("key", "register", "--role", "merchant", "--holder", "x"), "--merchant goes with --role merchant"),
+        (("key", "register", "--role", "merchant", "--holder", "x"), "--merchant goes with --role merchant and"),
         (("key", "register", "--role", "auditor", "--holder", "x"), "auditor-x.pem"),
         (("window", "show", "January"), "must be a month as YYYY-MM"),
         (("statement", "1999-01"), "1999-01"),

@@ -106,3 +106,30 @@ def test_a_file_that_is_no_draft_is_named(four_eyes: Installation, tmp_path: Pat
     assert "cannot read" in four_eyes.refused("instruct", tmp_path / "missing")
     for name in ("text", "presentment"):
         assert f"{tmp_path / name} is no draft" in four_eyes.refused("sign", tmp_path / name)
+
+
+def test_a_members_office_registers_and_revokes_its_tills_by_itself(four_eyes: Installation) -> None:
+    both = ("--key", key_of(four_eyes, "anna"), "--key", key_of(four_eyes, "ben"))
+    office, as_office = ("--role", "merchant-office", "--merchant", "grocer"), ("--office", "grocer")
+    four_eyes.done("merchant", "admit", "grocer", "--name", "Grocer Ltd", *both)
+    registered = four_eyes.done("key", "register", *office, "--new", *both)
+    assert "merchant-office of grocer" in registered
+
+    till = ("key", "register", "--role", "merchant", "--merchant", "grocer", "--new")
+    assert "OFFICE_MUST_SIGN" in four_eyes.refused(*till, *both)
+    assert "ROLE_NOT_ALLOWED" in four_eyes.refused(*till, *both, *as_office)
+    four_eyes.done(*till, *as_office)
+    (key,) = [each for each in four_eyes.json("key", "list", *both[:2]) if each["role"] == "merchant"]
+    assert (key["merchant"], key["revoked_at"]) == ("grocer", "")
+    assert "MERCHANT_MISMATCH" in four_eyes.refused(
+        "key",
+        "revoke",
+        key["keyid"],
+        "--office",
+        "bakery",
+        "--key",
+        four_eyes.home / "keys" / "merchant-office-grocer.pem",
+    )
+    four_eyes.done("key", "revoke", key["keyid"], *as_office)
+    (key,) = [each for each in four_eyes.json("key", "list", *both[:2]) if each["role"] == "merchant"]
+    assert key["revoked_at"]

@@ -64,6 +64,10 @@ class Scene:
     revoked: PrivateKey
     finance: PrivateKey
     stranger: PrivateKey
+    office: PrivateKey
+    """Of the cinema."""
+    service: PrivateKey
+    """Of the cardholders' desk."""
 
     @property
     def bakery(self) -> PrivateKey:
@@ -128,13 +132,15 @@ class Scene:
 
 def set_scene(alliance: Alliance) -> Scene:
     """Register the bad keys, and give the card its points."""
-    scene = Scene(alliance, alliance.open_card("bakery"), *(PrivateKey.generate() for _ in range(5)))
+    scene = Scene(alliance, alliance.open_card("bakery"), *(PrivateKey.generate() for _ in range(7)))
     tills: dict[str, Any] = {"role": "ROLE_MERCHANT", "merchant": "bakery", "holder": "bakery-till"}
     alliance.register(scene.expired, valid_until=timestamp_of(Instant(alliance.now + MINUTE)), **tills)
     alliance.register(scene.not_yet_valid, valid_from=timestamp_of(local_instant("2099-01-01")), **tills)
     alliance.register(scene.revoked, **tills)
     alliance.accept(revoke_key=instruction_pb2.RevokeKey(keyid=scene.revoked.key_id))
     alliance.register(scene.finance, "ROLE_FINANCE", holder="finance-1")
+    alliance.register(scene.office, "ROLE_MERCHANT_OFFICE", merchant="cinema", holder="cinema-office")
+    alliance.register(scene.service, "ROLE_SERVICE", holder="desk-1")
     alliance.travel("2026-01-20 12:00:00")
     alliance.earn("bakery", scene.card, 100)
     return scene

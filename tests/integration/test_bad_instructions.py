@@ -45,6 +45,12 @@ def registration(key: PrivateKey) -> instruction_pb2.RegisterKey:
     return instruction_pb2.RegisterKey(public_key=key.public_key, role=instruction_pb2.ROLE_AUDITOR, holder="auditor-1")
 
 
+def of_a_till(key: PrivateKey, merchant: str = "cinema") -> instruction_pb2.RegisterKey:
+    return instruction_pb2.RegisterKey(
+        public_key=key.public_key, role=instruction_pb2.ROLE_MERCHANT, merchant=merchant, holder="till-2"
+    )
+
+
 def admitted(**fields: str) -> dict[str, Any]:
     return {"admit_merchant": instruction_pb2.AdmitMerchant(**({"merchant": "florist", "legal_name": "F"} | fields))}
 
@@ -94,6 +100,47 @@ INSTRUCTIONS: Table[EnvelopeOf] = {
         "merchant's beside the operator's": lambda s: s.instructed(s.operator, s.bakery, admit_merchant=ADMIT),
         "registration by a merchant": lambda s: s.instructed(
             s.bakery, s.stranger, register_key=registration(s.stranger)
+        ),
+        "an office's for the alliance": lambda s: s.instructed(s.office, admit_merchant=ADMIT),
+        "an office's for itself": lambda s: s.instructed(s.office, admit_merchant=ADMIT, merchant="cinema"),
+        "registration by a till": lambda s: s.instructed(
+            s.cinema, s.stranger, register_key=of_a_till(s.stranger), merchant="cinema"
+        ),
+        "an operator's for a merchant": lambda s: s.instructed(
+            s.operator, s.stranger, register_key=of_a_till(s.stranger), merchant="cinema"
+        ),
+        "the desk's": lambda s: s.instructed(s.service, admit_merchant=ADMIT),
+    },
+    Says(DENIED, "MERCHANT_MISMATCH", "merchant"): {
+        "another's till": lambda s: s.instructed(
+            s.office, s.stranger, register_key=of_a_till(s.stranger, "bakery"), merchant="cinema"
+        ),
+        "another's office": lambda s: s.instructed(
+            s.office, s.stranger, register_key=of_a_till(s.stranger, "bakery"), merchant="bakery"
+        ),
+        "an operator's key": lambda s: s.instructed(
+            s.office, revoke_key=instruction_pb2.RevokeKey(keyid=s.operator.key_id), merchant="cinema"
+        ),
+    },
+    Says(DENIED, "OFFICE_MUST_SIGN"): {
+        "the operator alone": lambda s: s.instructed(s.operator, s.stranger, register_key=of_a_till(s.stranger)),
+    },
+    Says(INVALID, "INVALID_FIELD", "merchant"): {
+        "capitals": lambda s: s.instructed(s.office, admit_merchant=ADMIT, merchant="Cinema"),
+        "the pool": lambda s: s.instructed(s.office, admit_merchant=ADMIT, merchant="pool"),
+    },
+    Says(INVALID, "INVALID_FIELD", "register_key.merchant"): {
+        "an office of nobody": lambda s: s.instructed(
+            s.operator,
+            register_key=instruction_pb2.RegisterKey(
+                public_key=s.stranger.public_key, role=instruction_pb2.ROLE_MERCHANT_OFFICE, holder="x"
+            ),
+        ),
+        "a merchant's desk": lambda s: s.instructed(
+            s.operator,
+            register_key=instruction_pb2.RegisterKey(
+                public_key=s.stranger.public_key, role=instruction_pb2.ROLE_SERVICE, merchant="cinema", holder="x"
+            ),
         ),
     },
     Says(UNAUTHENTICATED, "UNKNOWN_KEY", "signatures"): {

@@ -8,6 +8,8 @@ from clearing.card_token import random_token
 from clearing.signing.keys import PrivateKey
 from clearing.v1.audit_pb2 import GetConsistencyProofRequest, GetInclusionProofRequest, ListEntriesRequest
 from clearing.v1.merchant_gateway_pb2 import GetCardRequest, GetTransactionRequest, ListTransactionsRequest
+from clearing.v1.operations_pb2 import ListPastLotsRequest, ListTermsRequest
+from clearing.v1.settlement_pb2 import GetProposalRequest, GetSettlementRequest, GetStatementRequest
 from tests.integration.bad_scene import (
     DENIED,
     INVALID,
@@ -54,6 +56,29 @@ def consistency(scene: Scene, **fields: int) -> object:
     return scene.alliance.audit.GetConsistencyProof(GetConsistencyProofRequest(**fields), metadata=metadata)
 
 
+def terms(scene: Scene, reader: PrivateKey) -> object:
+    return scene.alliance.operations.ListTerms(ListTermsRequest(), metadata=scene.alliance.authorization(reader))
+
+
+def past_lots(scene: Scene, reader: PrivateKey) -> object:
+    return scene.alliance.operations.ListPastLots(ListPastLotsRequest(), metadata=scene.alliance.authorization(reader))
+
+
+def settlement(scene: Scene, reader: PrivateKey) -> object:
+    request = GetSettlementRequest(window="2026-01")
+    return scene.alliance.settlement.GetSettlement(request, metadata=scene.alliance.authorization(reader))
+
+
+def statement(scene: Scene, reader: PrivateKey) -> object:
+    request = GetStatementRequest(window="2026-01", merchant="bakery")
+    return scene.alliance.settlement.GetStatement(request, metadata=scene.alliance.authorization(reader))
+
+
+def proposal(scene: Scene, reader: PrivateKey) -> object:
+    request = GetProposalRequest(window="2026-01")
+    return scene.alliance.settlement.GetProposal(request, metadata=scene.alliance.authorization(reader))
+
+
 READS: Table[CallOf] = {
     Says(UNAUTHENTICATED, "BAD_TOKEN"): {
         "none": lambda s: s.alliance.merchants.GetCard(GetCardRequest(card_token=s.card)),
@@ -68,7 +93,10 @@ READS: Table[CallOf] = {
     Says(UNAUTHENTICATED, "KEY_REVOKED"): {"token": lambda s: card(s, s.card, s.revoked)},
     Says(UNAUTHENTICATED, "KEY_EXPIRED"): {"token": lambda s: card(s, s.card, s.expired)},
     Says(INVALID, "MALFORMED_CARD_TOKEN", "card_token"): {"phone": lambda s: card(s, "+49 170 1234567", s.bakery)},
-    Says(NOT_FOUND, "NOT_FOUND", "card_token"): {"unknown": lambda s: card(s, random_token(), s.bakery)},
+    Says(NOT_FOUND, "NOT_FOUND", "card_token"): {
+        "unknown": lambda s: card(s, random_token(), s.bakery),
+        "never presented by the office's merchant": lambda s: card(s, s.card, s.office),
+    },
     Says(INVALID, "INVALID_FIELD", "merchant"): {
         "zero byte": lambda s: transactions(s, merchant="a\0b"),
         "none": lambda s: transactions(s, merchant=""),
@@ -84,7 +112,16 @@ READS: Table[CallOf] = {
     Says(INVALID, "INVALID_FIELD", "window"): {"no month": lambda s: transactions(s, window="2026-1")},
     Says(NOT_FOUND, "NOT_FOUND", "reference"): {"unknown": lambda s: transaction(s, "nothing")},
     Says(INVALID, "INVALID_FIELD", "reference"): {"zero byte": lambda s: transaction(s, "a\0b")},
-    Says(DENIED, "ROLE_NOT_ALLOWED"): {"entries for a merchant": lambda s: entries(s, 1, s.bakery)},
+    Says(DENIED, "ROLE_NOT_ALLOWED"): {
+        "entries for a merchant": lambda s: entries(s, 1, s.bakery),
+        "entries for an office": lambda s: entries(s, 1, s.office),
+        "entries for the desk": lambda s: entries(s, 1, s.service),
+        "terms for the desk": lambda s: terms(s, s.service),
+        "past lots for the desk": lambda s: past_lots(s, s.service),
+        "a settlement for the desk": lambda s: settlement(s, s.service),
+        "a statement for the desk": lambda s: statement(s, s.service),
+        "a proposal for the desk": lambda s: proposal(s, s.service),
+    },
     Says(INVALID, "INVALID_FIELD", "end_index"): {"beyond": lambda s: entries(s, 2**64 - 1, s.operator)},
     Says(INVALID, "INVALID_FIELD", "old_size"): {
         "zero": lambda s: consistency(s),

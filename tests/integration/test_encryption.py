@@ -15,8 +15,9 @@ from clearing.card_token import random_token
 from clearing.errors import ErrorReason
 from clearing.model import MerchantId, Outcome
 from clearing.runtime.addresses import AddressError, PlainTextRefusedError, is_loopback
+from clearing.signing.keys import PrivateKey
 from clearing.v1.audit_pb2 import GetCheckpointRequest
-from clearing.v1.instruction_pb2 import OpenStore
+from clearing.v1.instruction_pb2 import ROLE_MERCHANT, OpenStore, RegisterKey
 from clearing.v1.merchant_gateway_pb2 import SubmitRequest
 from clearing.v1.operations_pb2 import GetAllianceRequest, InstructRequest
 from merchant_gateway.client.gateway_channel import GatewayChannel
@@ -145,6 +146,22 @@ def test_the_alliances_people_need_the_alliances_certificate(mutual: Scene, auth
         with channel(mutual, authority, authority.client(f"{role}-over-own", STAFF)) as gateway:
             assert gateway.call(gateway.audit.GetCheckpoint, GetCheckpointRequest(), key).checkpoint
             assert gateway.call(gateway.operations.Instruct, open_store).receipt.entry
+
+
+def test_an_office_instructs_over_its_merchants_certificate(mutual: Scene, authority: Authority) -> None:
+    till = PrivateKey.generate()
+    registration = RegisterKey(
+        public_key=till.public_key, role=ROLE_MERCHANT, merchant="cinema", holder="cinema-till-2"
+    )
+    register = InstructRequest(
+        envelope=mutual.instructed(mutual.office, till, register_key=registration, merchant="cinema")
+    )
+    for name, uri in (("office-over-alliances", STAFF), ("office-over-bakerys", BAKERY)):
+        with channel(mutual, authority, authority.client(name, uri)) as gateway:
+            error = refused(gateway.call, gateway.operations.Instruct, register)
+        assert error.reason is ErrorReason.CERTIFICATE_MISMATCH
+    with channel(mutual, authority, authority.client("office-over-own", CINEMA)) as gateway:
+        assert gateway.call(gateway.operations.Instruct, register).receipt.entry
 
 
 def test_a_certificate_opens_nothing_without_a_registered_key(mutual: Scene, authority: Authority) -> None:

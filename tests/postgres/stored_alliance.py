@@ -27,6 +27,7 @@ from clearing.model import (
     ExpireLots,
     Instant,
     Instruction,
+    InstructionKey,
     MerchantId,
     Outcome,
     Points,
@@ -135,10 +136,11 @@ class StoredAlliance:
         """A presentment of these transactions, now."""
         return Presentment(self.directory.origin, merchant, self.now, atomic, tuple(transactions))
 
-    def expire(self, reference: str, *cards: CardToken) -> Instruction:
-        """An instruction that books the expiry of the cards' lots."""
+    def expire(self, reference: str, *cards: CardToken, merchant: MerchantId | None = None) -> Instruction:
+        """An instruction that books the expiry of the cards' lots, of this party's."""
         action = ExpireLots(cards)
-        return Instruction(self.directory.origin, self.now, Reference(reference), action, digest(action))
+        content = digest((action, merchant))
+        return Instruction(self.directory.origin, self.now, Reference(reference), action, content, merchant)
 
     def days_pass(self, days: int) -> None:
         """Let the next batch be accepted so much later."""
@@ -168,7 +170,7 @@ class StoredAlliance:
         postings: list[EntryPosting] = []
         gathered = LedgerChanges({}, {}, ())
         instruction_indexes: list[EntryIndex] = []
-        instructions: dict[Reference, RecordedInstruction] = {}
+        instructions: dict[InstructionKey, RecordedInstruction] = {}
         for message in messages:
             index = EntryIndex(size + len(entries))
             if isinstance(message, Presentment):
@@ -184,9 +186,9 @@ class StoredAlliance:
                 changes = instructed.changes
                 outcomes.append(instructed.result.outcome)
                 instruction_indexes.append(index)
-                if message.reference not in ledger.instructions:
+                if message.key not in ledger.instructions:
                     recorded = RecordedInstruction(index, message.content_digest)
-                    ledger.instructions[message.reference] = instructions[message.reference] = recorded
+                    ledger.instructions[message.key] = instructions[message.key] = recorded
             ledger.apply(changes)
             gathered.cards.update(changes.cards)
             gathered.transactions.update(changes.transactions)

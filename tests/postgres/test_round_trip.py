@@ -135,6 +135,7 @@ def _messages(alliance: StoredAlliance, number: int, step: Step) -> list[Message
     if step.expire:
         messages.append(alliance.expire(f"expire-{number}", *CARDS[:2]))
         messages.append(alliance.expire("expire, once more", *CARDS[:3]))
+        messages.append(alliance.expire("expire, once more", *CARDS[:2], merchant=BAKERY))
     return messages
 
 
@@ -151,7 +152,7 @@ def _known(ledger: Ledger, messages: list[Message]) -> Ledger:
                     asked.add((message.merchant, each.kind.original_reference))
         elif isinstance(message.action, ExpireLots):
             cards.update(message.action.cards)
-    instructions = {message.reference for message in messages if isinstance(message, Instruction)}
+    instructions = {message.key for message in messages if isinstance(message, Instruction)}
     return Ledger(
         cards={token: card for token, card in ledger.cards.items() if token in cards},
         transactions={key: recorded for key, recorded in ledger.transactions.items() if key in asked},

@@ -98,7 +98,7 @@ def registration(name: str, role: Role, holder: str, **validity: Instant | None)
     return RegisterKey(
         public_key=public_key(name),
         role=role,
-        merchant=MerchantId(holder) if role is Role.MERCHANT else None,
+        merchant=MerchantId(holder) if role.is_of_a_merchant else None,
         holder=holder,
         valid_from=validity.get("valid_from"),
         valid_until=validity.get("valid_until"),
@@ -139,10 +139,11 @@ def constitution(
     )
 
 
-def instruction(reference: str, action: Action, issued_at: Instant) -> Instruction:
-    """An instruction, with a digest that tells its content from any other."""
-    digest = hashlib.sha256(repr(action).encode()).digest()[:16]
-    return Instruction(ORIGIN, issued_at, Reference(reference), action, digest)
+def instruction(reference: str, action: Action, issued_at: Instant, party: str = "") -> Instruction:
+    """An instruction of this party, with a digest that tells its content from any other."""
+    digest = hashlib.sha256(repr((action, party)).encode()).digest()[:16]
+    merchant = MerchantId(party) if party else None
+    return Instruction(ORIGIN, issued_at, Reference(reference), action, digest, merchant)
 
 
 def transaction(
@@ -178,7 +179,7 @@ class World:
     books: Books = field(default_factory=Books)
     index: EntryIndex = field(default=EntryIndex(1))
     presented: dict[tuple[str, str], Transaction] = field(default_factory=dict)
-    instructed: dict[str, Instruction] = field(default_factory=dict)
+    instructed: dict[tuple[str, str], Instruction] = field(default_factory=dict)
     postings: list[Posting] = field(default_factory=list)
 
     @property
@@ -210,11 +211,11 @@ class World:
         decision = decide_instruction(self.directory, self.ledger, order, self.now, self.index)
         assert decide_instruction(self.directory, self.ledger, order, self.now, self.index) == decision
         assert (self.directory, self.ledger) == before, "deciding changes nothing"
-        self.instructed.setdefault(order.reference, order)
+        self.instructed.setdefault((order.merchant or "", order.reference), order)
         if isinstance(decision, InstructionDecision):
             self.directory = decision.directory
             recorded = RecordedInstruction(self.index, order.content_digest)
-            self.ledger.instructions.setdefault(order.reference, recorded)
+            self.ledger.instructions.setdefault(order.key, recorded)
             self._record(decision.changes)
         return decision
 
@@ -264,8 +265,9 @@ def _play_line(world: World, line: str) -> None:
         now = time_in(words[1], world.time_zone)
         assert now >= world.now, "the ledger's time never goes back"
         world.now = now
-    elif words[0] == "ops":
-        order = parse_instruction(world, words[1], words[2:])
+    elif words[0] == "ops" or words[1] == "office":
+        party, reference, *action = words if words[0] == "ops" else (words[0], *words[2:])
+        order = parse_instruction(world, reference, action, "" if party == "ops" else party)
         shown = _show_instruction(world.instruct(order))
         assert shown == (expected or "accepted"), shown
     elif words[0] in MEMBERS and words[1] in _STEPS:
@@ -319,11 +321,11 @@ def _transaction(world: World, merchant: str, words: list[str]) -> Transaction:
     return transaction(reference, card(token), store, occurred_at, kind, options.get("unit", ""))
 
 
-def parse_instruction(world: World, reference: str, words: list[str]) -> Instruction:
+def parse_instruction(world: World, reference: str, words: list[str], party: str = "") -> Instruction:
     plain = [word for word in words if "=" not in word]
     options = dict(word.split("=") for word in words if "=" in word)
     if plain == ["again"]:
-        return world.instructed[reference]
+        return world.instructed[party, reference]
 
     def instant(name: str) -> Instant | None:
         return time_in(options[name], world.time_zone) if name in options else None
@@ -365,7 +367,7 @@ def parse_instruction(world: World, reference: str, words: list[str]) -> Instruc
             action = ExpireLots(tuple(card(token) for token in tokens))
         case _:
             raise ValueError(f"not an instruction: {words}")
-    return instruction(reference, action, world.now)
+    return instruction(reference, action, world.now, party)
 
 
 def payment(text: str) -> Payment:

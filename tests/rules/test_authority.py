@@ -1,5 +1,7 @@
 """Who may sign what, and when."""
 
+from dataclasses import replace
+
 import pytest
 
 from clearing.errors import ErrorReason, Rejection
@@ -30,6 +32,9 @@ KEYS = """
     ops i5 key k-a-2 merchant a
     ops i6 key k-b merchant b
     ops i7 key k-anna-2 operator anna
+    ops i8 key k-b-office merchant_office b
+    ops i9 key k-service service sue
+    ops i10 key k-c merchant c
 """
 
 
@@ -37,9 +42,8 @@ def keys(names: str) -> tuple[KeyId, ...]:
     return tuple(key_id_of(public_key(name)) for name in names.split())
 
 
-def instructed(world: World, words: str, origin: str = script.ORIGIN) -> Instruction:
-    order = script.parse_instruction(world, "x", words.split())
-    return Instruction(origin, order.issued_at, order.reference, order.action, order.content_digest)
+def instructed(world: World, words: str, origin: str = script.ORIGIN, party: str = "") -> Instruction:
+    return replace(script.parse_instruction(world, "x", words.split(), party), origin=origin)
 
 
 def reason_of_presentment(world: World, merchant: str, signers: str, origin: str = script.ORIGIN) -> str:
@@ -69,6 +73,9 @@ a  k-anna       role_not_allowed
 a  k-finance    role_not_allowed
 a  k-auditor    role_not_allowed
 a  k-a,k-anna   role_not_allowed
+b  k-b-office   role_not_allowed
+b  k-b,k-b-office role_not_allowed
+a  k-service    role_not_allowed
 a  k-nobody     unknown_key
 a  k-a,k-nobody unknown_key
 a  -            unknown_key
@@ -91,13 +98,21 @@ admit e                    | k-anna k-anna-2  | authorised       | second_signat
 admit e                    | k-anna k-finance | role_not_allowed | role_not_allowed
 admit e                    | k-finance        | role_not_allowed | role_not_allowed
 admit e                    | k-auditor        | role_not_allowed | role_not_allowed
+admit e                    | k-service        | role_not_allowed | role_not_allowed
+admit e                    | k-b-office       | role_not_allowed | role_not_allowed
 admit e                    | k-a              | role_not_allowed | role_not_allowed
 admit e                    |                  | unknown_key      | unknown_key
 admit e                    | k-nobody         | unknown_key      | unknown_key
 key k9 operator eve        |                  | unknown_key      | unknown_key
 key k9 operator eve        | k-anna           | authorised       | second_signature_required
 key k9 operator eve        | k-anna k-ben     | authorised       | authorised
+key k9 merchant a          | k-anna k-ben     | authorised       | authorised
+key k9 merchant b          | k-anna k-ben     | office_must_sign | office_must_sign
+key k9 merchant_office b   | k-anna k-ben     | office_must_sign | office_must_sign
+key k9 merchant b          | k-b-office       | role_not_allowed | role_not_allowed
 revoke k-a                 | k-anna           | authorised       | second_signature_required
+revoke k-b                 | k-anna k-ben     | authorised       | authorised
+revoke k-b-office          | k-anna k-ben     | authorised       | authorised
 terms - - 2026-02-01 1 1   | k-anna           | authorised       | second_signature_required
 terms - - 2026-02-01 1 1   | k-ben k-anna-2   | authorised       | authorised
 store a a-2                | k-anna           | authorised       | authorised
@@ -127,8 +142,63 @@ def test_an_instruction_is_signed_by_the_roles_and_people_it_takes(
     assert reason_of_instruction(two, instructed(two, words), signers) == with_four_eyes
 
 
-def test_no_action_is_signed_by_a_till_or_an_auditor() -> None:
-    assert not {Role.MERCHANT, Role.AUDITOR} & frozenset().union(*(row.roles for row in ACTIONS.values()))
+# For which merchant, the action, who signs, and what comes of it, whether the alliance asks for four eyes or not.
+OFFICES = """
+b | key k9 merchant b          | k-b-office         | authorised
+b | key k9 merchant_office b   | k-b-office         | authorised
+b | key k9 merchant b          | k-b-office k-b     | role_not_allowed
+b | key k9 merchant b          | k-b-office k-anna  | role_not_allowed
+b | key k9 merchant b          | k-b                | role_not_allowed
+b | key k9 merchant b          | k-anna k-ben       | role_not_allowed
+b | key k9 merchant b          | k-service          | role_not_allowed
+b | key k9 merchant b          |                    | unknown_key
+b | key k9 merchant b          | k-nobody           | unknown_key
+b | key k9 merchant a          | k-b-office         | merchant_mismatch
+b | key k9 operator eve        | k-b-office         | merchant_mismatch
+b | key k9 service eve         | k-b-office         | merchant_mismatch
+a | key k9 merchant a          | k-b-office         | merchant_mismatch
+a | key k9 merchant b          | k-b-office         | merchant_mismatch
+b | revoke k-b                 | k-b-office         | authorised
+b | revoke k-b-office          | k-b-office         | authorised
+b | revoke k-a                 | k-b-office         | merchant_mismatch
+b | revoke k-anna              | k-b-office         | merchant_mismatch
+b | revoke k-nobody            | k-b-office         | merchant_mismatch
+b | store b b-2                | k-b-office         | role_not_allowed
+b | terms b - 2026-02-01 1 1   | k-b-office         | role_not_allowed
+b | approve 2026-01 v1         | k-b-office         | role_not_allowed
+b | expire C1                  | k-b-office         | role_not_allowed
+b | found                      | k-b-office         | role_not_allowed
+"""
+
+
+@pytest.mark.parametrize(
+    ("merchant", "words", "signers", "expected"),
+    [[cell.strip() for cell in line.split("|")] for line in OFFICES.strip().splitlines()],
+)
+def test_a_merchants_office_signs_for_its_merchant_what_names_that_merchant(
+    merchant: str, words: str, signers: str, expected: str
+) -> None:
+    one, two = play(KEYS), play(KEYS.replace("ops i1 key k-ben operator ben", ""), four_eyes=True)
+    for world in (one, two):
+        assert reason_of_instruction(world, instructed(world, words, party=merchant), signers) == expected
+
+
+def test_the_operators_register_a_members_keys_until_it_has_a_valid_office_key_and_again_once_it_has_none() -> None:
+    def registered_by_operator(world: World) -> str:
+        return reason_of_instruction(world, instructed(world, "key k9 merchant b"), "k-anna")
+
+    world = play("at 2026-01-10")
+    assert registered_by_operator(world) == "authorised"
+    world = play("ops i1 key k-b-office merchant_office b from=2026-01-12 until=2026-01-20", world)
+    for day, expected in (("11", "authorised"), ("13", "office_must_sign"), ("21", "authorised")):
+        assert registered_by_operator(play(f"at 2026-01-{day}", world)) == expected
+    world = play("ops i2 key k-b-office-2 merchant_office b", world)
+    assert registered_by_operator(world) == "office_must_sign"
+    assert registered_by_operator(play("ops i3 revoke k-b-office-2", world)) == "authorised"
+
+
+def test_for_the_alliance_sign_operators_and_finance_alone() -> None:
+    assert {role for row in ACTIONS.values() for role in row.roles} == {Role.OPERATOR, Role.FINANCE}
 
 
 def test_a_message_for_another_alliance_is_worth_nothing_here() -> None:

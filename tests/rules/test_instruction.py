@@ -31,6 +31,20 @@ def test_the_same_instruction_again_is_answered_by_its_entry_and_other_content_i
     """)
 
 
+def test_a_reference_is_unique_for_its_party() -> None:
+    play("""
+        ops i1 key k1 merchant a
+        a office i1 key k2 merchant a
+        b office i1 key k3 merchant b
+        a office i1 again -> already decided 2
+        b office i1 again -> already decided 3
+        ops i1 again -> already decided 1
+        a office i1 key k4 merchant a -> reference_reused
+        ops i1 key k4 merchant a -> reference_reused
+        a office i2 key k4 merchant a
+    """)
+
+
 def test_a_refused_instruction_stays_refused() -> None:
     play("""
         ops i1 store e e-1 -> unknown_merchant

@@ -15,6 +15,7 @@ from clearing.model import (
     CardToken,
     EntryIndex,
     Instruction,
+    InstructionKey,
     MerchantId,
     Outcome,
     Points,
@@ -38,7 +39,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 _NO_CARDS: Final[Mapping[CardToken, Card]] = MappingProxyType({})
 _NO_TRANSACTIONS: Final[Mapping[TransactionKey, RecordedTransaction]] = MappingProxyType({})
-_NO_INSTRUCTIONS: Final[Mapping[Reference, RecordedInstruction]] = MappingProxyType({})
+_NO_INSTRUCTIONS: Final[Mapping[InstructionKey, RecordedInstruction]] = MappingProxyType({})
 
 _FIND_CARDS: Final = Prepared(
     "find_cards",
@@ -62,7 +63,7 @@ _FIND_TAKEN: Final = Prepared(
 _FIND_INSTRUCTIONS: Final = Prepared(
     "find_instructions",
     "text[]",
-    "SELECT reference, entry_index, content_digest::text FROM instructions WHERE reference = ANY ($1)",
+    "SELECT merchant, reference, entry_index, content_digest::text FROM instructions WHERE reference = ANY ($1)",
 )
 
 
@@ -73,7 +74,7 @@ def load_ledger(
     instructions: Iterable[Instruction],
     known_cards: Mapping[CardToken, Card] = _NO_CARDS,
     known_transactions: Mapping[TransactionKey, RecordedTransaction] = _NO_TRANSACTIONS,
-    known_instructions: Mapping[Reference, RecordedInstruction] = _NO_INSTRUCTIONS,
+    known_instructions: Mapping[InstructionKey, RecordedInstruction] = _NO_INSTRUCTIONS,
     may_be_used: Callable[[Collection[TransactionKey]], Collection[TransactionKey]] = lambda keys: keys,
 ) -> Ledger:
     """The ledger as far as these messages can touch it: their cards, and what was decided under their references.
@@ -91,19 +92,19 @@ def load_ledger(
             cards.add(transaction.card)
             if isinstance(transaction.kind, Refund):
                 references.add((merchant, transaction.kind.original_reference))
-    instruction_references: set[Reference] = set()
+    instruction_keys: set[InstructionKey] = set()
     for instruction in instructions:
-        instruction_references.add(instruction.reference)
+        instruction_keys.add(instruction.key)
         cards.update(cards_of(instruction.action))
 
     ledger = Ledger(
         _at_hand(cards, known_cards),
         _at_hand(references, known_transactions),
-        _at_hand(instruction_references, known_instructions),
+        _at_hand(instruction_keys, known_instructions),
     )
     with driver_cursor(connection) as cursor:
         ledger.transactions.update(load_transactions(cursor, may_be_used(references - ledger.transactions.keys())))
-        ledger.instructions.update(_load_instructions(cursor, instruction_references - ledger.instructions.keys()))
+        ledger.instructions.update(_load_instructions(cursor, instruction_keys - ledger.instructions.keys()))
         ledger.cards.update(load_cards(cursor, cards - ledger.cards.keys()))
     return ledger
 
@@ -204,13 +205,15 @@ def _load_taken(
     return taken
 
 
-def _load_instructions(cursor: Cursor, references: Collection[Reference]) -> dict[Reference, RecordedInstruction]:
-    if not references:
+def _load_instructions(cursor: Cursor, keys: Collection[InstructionKey]) -> dict[InstructionKey, RecordedInstruction]:
+    if not keys:
         return {}
-    execute_prepared(cursor, _FIND_INSTRUCTIONS, array_literal(references))
+    execute_prepared(cursor, _FIND_INSTRUCTIONS, array_literal({reference for _, reference in keys}))
     return {
-        reference: RecordedInstruction(entry_index, _digest(content_digest))
-        for reference, entry_index, content_digest in cursor.fetchall()
+        # Other parties may have used the same references.
+        (merchant, reference): RecordedInstruction(entry_index, _digest(content_digest))
+        for merchant, reference, entry_index, content_digest in cursor.fetchall()
+        if (merchant, reference) in keys
     }
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from clearing.deciding.batch_record import BatchRecord, EntryPosting
 from clearing.log.tiles import TILE_WIDTH, Tile
-from clearing.model import EntryIndex, Outcome, Reference
+from clearing.model import EntryIndex, InstructionKey, Outcome
 from clearing.postgres.bulk import Prepared, array_literal, copy_of_entries, copy_of_rows
 from clearing.postgres.head import swap_of_heads
 from clearing.postgres.sql import Execution, Statement
@@ -42,7 +42,7 @@ def statements_of(record: BatchRecord) -> Iterator[Statement]:
         yield _replace_tiles(tiles)
     if record.instruction_indexes:
         rows = _instruction_rows(record.instruction_indexes, record.instructions)
-        yield copy_of_rows("instructions", ("entry_index", "content_digest", "reference"), rows)
+        yield copy_of_rows("instructions", ("entry_index", "content_digest", "merchant", "reference"), rows)
     if record.window_starts:
         rows = [f"{window}\t{first_index}" for window, first_index in record.window_starts.items()]
         yield copy_of_rows("window_starts", ('"window"', "first_index"), rows)
@@ -123,12 +123,12 @@ def _replace_tiles(tiles: Sequence[Tile]) -> Execution:
 
 
 def _instruction_rows(
-    indexes: Sequence[EntryIndex], instructions: Mapping[Reference, RecordedInstruction]
+    indexes: Sequence[EntryIndex], instructions: Mapping[InstructionKey, RecordedInstruction]
 ) -> list[str]:
     new = {recorded.entry_index for recorded in instructions.values()}
-    rows = [f"{index}\t\t" for index in indexes if index not in new]
+    rows = [f"{index}\t\t\t" for index in indexes if index not in new]
     rows += [
-        f"{recorded.entry_index}\t{recorded.content_digest.hex()}\t{reference}"
-        for reference, recorded in instructions.items()
+        f"{recorded.entry_index}\t{recorded.content_digest.hex()}\t{merchant or ''}\t{reference}"
+        for (merchant, reference), recorded in instructions.items()
     ]
     return rows

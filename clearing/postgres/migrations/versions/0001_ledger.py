@@ -47,11 +47,14 @@ COMMENT ON TABLE tiles IS
 CREATE TABLE instructions (
     entry_index bigint PRIMARY KEY,
     content_digest uuid,
+    merchant text COLLATE "C",
     reference text COLLATE "C",
     CONSTRAINT instructions_content CHECK ((reference IS NULL) = (content_digest IS NULL))
 );
-CREATE UNIQUE INDEX instructions_reference ON instructions (reference);
+CREATE UNIQUE INDEX instructions_reference ON instructions (reference, merchant) NULLS NOT DISTINCT
+    WHERE reference IS NOT NULL;
 COMMENT ON TABLE instructions IS 'Which entries are instructions: the directory is rebuilt from these alone.';
+COMMENT ON COLUMN instructions.merchant IS 'The party whose reference it is: a merchant, or with NULL the alliance.';
 COMMENT ON COLUMN instructions.reference IS 'NULL where it had been used before, with other content.';
 
 CREATE TABLE window_starts (
