@@ -13,16 +13,14 @@ import queue
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
 from clearing.closing import Closing
-from clearing.runtime.helper_process import Answer, HelperProcess
+from clearing.runtime.helper_process import Answer, HelperLostError, HelperProcess
 from clearing.signing.keys import SignatureCheck, leading_that_hold
-
-logger = structlog.get_logger()
 
 HELPERS_MAX: Final = 4
 """More could check more signatures than one writer decides transactions."""
+PATIENCE_SECONDS: Final = 10.0
+"""How long a helper may take; a call's signatures are checked in less than a second where a processor is free."""
 
 
 class SignatureHelpers(Closing):
@@ -32,32 +30,25 @@ class SignatureHelpers(Closing):
         self._idle: queue.SimpleQueue[HelperProcess] = queue.SimpleQueue()
         self._helpers = min(os.cpu_count() or 1, HELPERS_MAX)
         for _ in range(self._helpers):
-            self._idle.put(_start())
+            self._idle.put(HelperProcess("signature helper", _checking))
 
     def leading_that_hold(self, checks: Sequence[SignatureCheck]) -> int:
-        """How many of the signatures hold, from the first on; waits for a helper to be free."""
+        """How many of the signatures hold, from the first on; waits for a helper to be free.
+
+        A helper that is lost costs time, and no answer: then the calling thread checks them itself.
+        """
         helper = self._idle.get()
         try:
-            return int.from_bytes(helper.ask(marshal.dumps(list(checks))))
-        except (OSError, EOFError):
-            logger.warning("signature_helper_lost", process_id=helper.process_id)
-            helper.close()
-            helper = _start()
+            return int.from_bytes(helper.ask(marshal.dumps(list(checks)), PATIENCE_SECONDS))
+        except HelperLostError:
             return leading_that_hold(checks)
         finally:
             self._idle.put(helper)
 
     def close(self) -> None:
         """End the helpers; no call may be under way."""
-        helpers = [self._idle.get() for _ in range(self._helpers)]
-        for helper in helpers:
-            helper.hang_up()
-        for helper in helpers:
-            helper.wait()
-
-
-def _start() -> HelperProcess:
-    return HelperProcess("signature helper", _checking)
+        for _ in range(self._helpers):
+            self._idle.get().close()
 
 
 def _checking() -> Answer:

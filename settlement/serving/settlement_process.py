@@ -15,18 +15,15 @@ from pathlib import PurePath
 from typing import Final, NamedTuple
 
 import sqlalchemy
-import structlog
 
 from clearing.closing import Closing
 from clearing.errors import ClearingError, ErrorReason, Rejection
 from clearing.model import MerchantId, WindowId
 from clearing.postgres.database import open_engine
 from clearing.postgres.database_errors import DatabaseUnavailableError, message_of
-from clearing.runtime.helper_process import Answer, HelperProcess
+from clearing.runtime.helper_process import Answer, HelperLostError, HelperProcess
 from settlement.reports.files import StatementFormat
 from settlement.serving.from_store import StoredSettlements
-
-logger = structlog.get_logger()
 
 NICENESS: Final = 10
 """Added to the process's own (POSIX ``nice``): a tenth of what others get where all processors are busy."""
@@ -55,11 +52,9 @@ class SettlementProcess(Closing):
 
     def __init__(self, engine: sqlalchemy.Engine, application_name: str) -> None:
         """For the database of ``engine``; the server's own views show ``application_name``."""
-        self._arguments = (engine.url.render_as_string(hide_password=False), application_name)
+        database_url = engine.url.render_as_string(hide_password=False)
+        self._helper = HelperProcess("settlement process", _settling, database_url, application_name, ahead=False)
         self._room = threading.BoundedSemaphore(QUESTIONS_MAX)
-        self._turn = threading.Lock()
-        """Of the thread that asks."""
-        self._helper: HelperProcess | None = None
         self._is_closing = False
 
     def proposal(self, window: WindowId) -> bytes:
@@ -81,16 +76,12 @@ class SettlementProcess(Closing):
     @property
     def process_id(self) -> int | None:
         """Its id, for now: one that ends is replaced. None while there is none."""
-        return self._helper.process_id if self._helper is not None else None
+        return self._helper.process_id
 
     def close(self) -> None:
         """End it. Whoever waits for an answer gets none."""
         self._is_closing = True
-        helper = self._helper
-        if helper is not None:
-            helper.kill()
-        with self._turn:
-            self._end()
+        self._helper.close()
 
     def _ask(self, question: _Question) -> bytes:
         if not self._room.acquire(blocking=False):
@@ -100,8 +91,7 @@ class SettlementProcess(Closing):
                 retry_delay_ms=RETRY_DELAY_MS,
             )
         try:
-            with self._turn:
-                answer = self._answer(question)
+            answer = self._answer(question)
         finally:
             self._room.release()
         if isinstance(answer, ClearingError):
@@ -110,31 +100,20 @@ class SettlementProcess(Closing):
         return answer
 
     def _answer(self, question: _Question) -> object:
+        lost = ""
         for _ in range(ATTEMPTS):
-            if self._is_closing:
-                break
-            self._helper = self._helper or HelperProcess("settlement", _settling, *self._arguments)
             try:
                 answer = self._helper.ask(pickle.dumps(question), PATIENCE_SECONDS)
-            except (OSError, EOFError):
-                if not self._is_closing:
-                    logger.warning("settlement_process_lost", process_id=self._helper.process_id)
-                # What it may still answer would be taken for the next question's.
-                self._end()
+            except HelperLostError as error:
+                if self._is_closing:
+                    raise Rejection(ErrorReason.SHUTTING_DOWN, "the gateway is stopping; send again") from None
+                lost = str(error)
             else:
                 return pickle.loads(answer)  # noqa: S301 - from our own process
-        if self._is_closing:
-            raise Rejection(ErrorReason.SHUTTING_DOWN, "the gateway is stopping; send again")
         raise SettlementFailedError(
-            f"the process that settles {question.window} was lost {ATTEMPTS} times. Look in the system's log for what "
-            "ends it, such as a lack of memory"
+            f"{question.window} cannot be settled: {lost}, {ATTEMPTS} times. Look in the system's log for what ends "
+            "it, such as a lack of memory"
         )
-
-    def _end(self) -> None:
-        helper, self._helper = self._helper, None
-        if helper is not None:
-            helper.kill()
-            helper.close()
 
 
 def _settling(database_url: str, application_name: str) -> Answer:

@@ -90,6 +90,22 @@ def test_a_helper_that_is_killed_costs_no_answer_and_is_replaced(helpers: Signat
     assert helpers.leading_that_hold(CHECKS) == 50
 
 
+def test_helpers_that_are_frozen_cost_no_answer_and_are_replaced(
+    helpers: SignatureHelpers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = helper_processes()
+    assert before
+    for process in before:
+        process.suspend()
+    monkeypatch.setattr("clearing.signing.signature_helpers.PATIENCE_SECONDS", 0.5)
+    for _ in before:
+        assert helpers.leading_that_hold([*CHECKS, bad_check("end")]) == 50
+    monkeypatch.undo()
+    assert psutil.wait_procs(before, timeout=PATIENCE_SECONDS)[1] == []
+    assert len(helper_processes()) == len(before)
+    assert helpers.leading_that_hold(CHECKS) == 50
+
+
 def test_helpers_outlive_a_signal_to_the_group_and_end_with_the_block() -> None:
     with SignatureHelpers() as helpers:
         assert helpers.leading_that_hold(CHECKS) == 50

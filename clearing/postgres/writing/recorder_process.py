@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import pickle
 import sys
-import threading
-import time
 from collections.abc import Iterable
 from typing import Final
 
 import psycopg2
 import sqlalchemy
-import structlog
 
 from clearing.closing import Closing
 from clearing.errors import ClearingError
@@ -24,13 +21,10 @@ from clearing.postgres.database import open_engine
 from clearing.postgres.database_errors import DatabaseUnavailableError, message_of
 from clearing.postgres.sql import Statement
 from clearing.postgres.writing.recorder import CommitTimes, DatabaseRecorder
-from clearing.runtime.helper_process import Answer, HelperProcess
-
-logger = structlog.get_logger()
+from clearing.runtime.helper_process import Answer, HelperLostError, HelperProcess
 
 PATIENCE_SECONDS: Final = 60.0
 """How long a batch may take, beyond every time limit of the database's, before its process is taken to be frozen."""
-WATCH_SECONDS: Final = 1.0
 
 
 class RecordingFailedError(Exception):
@@ -42,13 +36,9 @@ class RecorderProcess(Closing):
 
     def __init__(self, engine: sqlalchemy.Engine, application_name: str) -> None:
         """Start it, for the database of ``engine``; the server's own views show ``application_name``."""
-        self._arguments = (engine.url.render_as_string(hide_password=False), application_name)
-        self._helper = self._start()
+        database_url = engine.url.render_as_string(hide_password=False)
+        self._helper = HelperProcess("recorder", _committing, database_url, application_name)
         self._is_paused = True
-        self._asked_s: float | None = None
-        """Since when an answer is awaited, by the monotonic clock."""
-        self._closing = threading.Event()
-        threading.Thread(target=self._watch, name="recorder watch", daemon=True).start()
 
     def commit(self, statements: Iterable[Statement]) -> CommitTimes:
         """Commit them in one transaction; see ``Recorder``.
@@ -74,41 +64,17 @@ class RecorderProcess(Closing):
         return self._helper.process_id
 
     def close(self) -> None:
-        """End it."""
-        self._closing.set()
+        """End it; nothing may be under way."""
         self._helper.close()
 
-    def _watch(self) -> None:
-        """Kill the process if it is frozen; whoever waits for it learns that it is gone."""
-        while not self._closing.wait(WATCH_SECONDS):
-            asked_s = self._asked_s
-            if asked_s is not None and time.monotonic() - asked_s > PATIENCE_SECONDS:
-                self._helper.kill()
-
-    def _start(self) -> HelperProcess:
-        return HelperProcess("recorder", _committing, *self._arguments)
-
     def _ask(self, statements: list[Statement]) -> object:
-        question = pickle.dumps(statements, pickle.HIGHEST_PROTOCOL)
-        self._asked_s = time.monotonic()
         try:
-            answer = self._helper.ask(question)
-        except (OSError, EOFError):
-            logger.warning("recorder_lost", process_id=self._helper.process_id)
-            self._helper.close()
-            try:
-                self._helper = self._start()
-            except OSError as error:  # the next batch finds the old one gone, and tries again
-                return DatabaseUnavailableError(
-                    f"The process that commits batches has ended, and no other can be started: {error.strerror}. Let "
-                    "the gateway have more open files, processes or memory."
-                )
+            answer = self._helper.ask(pickle.dumps(statements, pickle.HIGHEST_PROTOCOL), PATIENCE_SECONDS)
+        except HelperLostError as error:
             return DatabaseUnavailableError(
-                "The process that commits batches has ended, and another is started. Try again; if it lasts, look in "
-                "the system's log for what ends it, such as a lack of memory."
+                f"The process that commits batches was lost: {error}. Try again; if it lasts, look in the system's log "
+                "for what ends it, such as a lack of memory."
             )
-        finally:
-            self._asked_s = None
         return pickle.loads(answer)  # noqa: S301 - from our own process
 
 
