@@ -81,16 +81,17 @@ class Signer:
 
     name: str
     seed: bytes = field(repr=False)
+    verifier: Verifier = field(init=False, repr=False, compare=False)
+    """The public key that opens what this key signs."""
+    _key_pair: SigningKey = field(init=False, repr=False, compare=False)
+    """Derived from the seed once: that takes as long as a signature."""
 
     def __post_init__(self) -> None:
         if len(self.seed) != SEED_SIZE:
             raise NoteError(f"an Ed25519 seed has {SEED_SIZE} bytes, not {len(self.seed)}")
-        _ = self.verifier  # refuses a malformed name now rather than at the first signature
-
-    @property
-    def verifier(self) -> Verifier:
-        """The public key that opens what this key signs."""
-        return Verifier(self.name, bytes(SigningKey(self.seed).verify_key))
+        key_pair = SigningKey(self.seed)
+        object.__setattr__(self, "_key_pair", key_pair)
+        object.__setattr__(self, "verifier", Verifier(self.name, bytes(key_pair.verify_key)))
 
     @property
     def vkey(self) -> str:
@@ -99,7 +100,7 @@ class Signer:
 
     def sign(self, text: str) -> bytes:
         """The Ed25519 signature (64 bytes) over the text."""
-        return SigningKey(self.seed).sign(text.encode()).signature
+        return self._key_pair.sign(text.encode()).signature
 
 
 def parse_verifier(vkey: str) -> Verifier:

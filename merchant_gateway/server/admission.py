@@ -33,6 +33,9 @@ WATCHES_MAX = 100
 AT_ONCE_THREADS = 2
 """For health's other calls and refusals, which wait for nothing."""
 
+THREADS_OF_A_METHOD = "experimental_thread_pool"
+"""The attribute by which grpcio 1.85 is told on which threads a method's calls run (``grpc/_server.py``). Without it
+they would all run on the server's own, and be held in a queue that has no bound."""
 SUBMIT = "/clearing.v1.MerchantGateway/Submit"
 HEALTH = f"/{health.SERVICE_NAME}/"
 WATCH = f"{HEALTH}Watch"
@@ -121,7 +124,7 @@ class Admission(_ServerInterceptor):
             threads.shutdown(wait=False)
 
     def _method(self, name: str, handler: Handler) -> _Method:
-        refusal = grpc.stream_unary_rpc_method_handler(_on(self._at_once, _refusing(name, self._report)))
+        refusal = grpc.stream_unary_rpc_method_handler(on_threads(self._at_once, _refusing(name, self._report)))
         if name == SUBMIT:
             return _Method(_moved(handler, self._submits), refusal, self._submits)
         if name == WATCH:
@@ -135,25 +138,27 @@ def _moved(handler: Handler, threads: ThreadPoolExecutor) -> Handler:
     """The handler of a method without a stream of requests, on these threads."""
     if handler.unary_stream is not None:
         return grpc.unary_stream_rpc_method_handler(
-            _on(threads, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+            on_threads(threads, handler.unary_stream), handler.request_deserializer, handler.response_serializer
         )
     assert handler.unary_unary is not None, "nothing that is moved takes a stream"
     return grpc.unary_unary_rpc_method_handler(
-        _on(threads, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        on_threads(threads, handler.unary_unary), handler.request_deserializer, handler.response_serializer
     )
 
 
-def _on(threads: ThreadPoolExecutor, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+def on_threads(threads: ThreadPoolExecutor, behaviour: Callable[..., Any]) -> Callable[..., Any]:
     """The same behaviour, for gRPC's server to run on these threads.
 
-    It looks for them in this attribute; gRPC's own health service sets it too.
+    It looks for them in an attribute that it calls experimental; gRPC's own health service sets it too. pyproject.toml
+    bounds grpcio to the minor version that is known to do so, and tests/merchant_gateway/server/test_admission.py fails
+    with one that does not.
     """
 
     @wraps(behaviour)
     def run(*arguments: Any, **options: Any) -> Any:
         return behaviour(*arguments, **options)
 
-    vars(run)["experimental_thread_pool"] = threads
+    vars(run)[THREADS_OF_A_METHOD] = threads
     return run
 
 

@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from nacl.signing import SigningKey
 
 from clearing.log import note
 from clearing.log.note import NoteError, Signer, Verifier, parse_verifier
@@ -42,6 +43,21 @@ def test_a_key_reads_back_from_its_text_even_if_the_base64_has_plus_signs() -> N
 def test_a_signer_does_not_show_its_seed() -> None:
     assert str(LOG.seed) not in repr(LOG)
     assert "seed" not in repr(LOG)
+
+
+def test_a_signer_derives_its_key_pair_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    derived: list[bytes] = []
+
+    class Counted(SigningKey):
+        def __init__(self, seed: bytes) -> None:
+            derived.append(seed)
+            super().__init__(seed)
+
+    monkeypatch.setattr(note, "SigningKey", Counted)
+    signer = Signer(LOG.name, LOG.seed)
+    assert {note.sign("text\n", signer) for _ in range(3)} == {note.sign("text\n", LOG)}
+    assert signer.verifier == LOG.verifier
+    assert derived == [LOG.seed]
 
 
 def test_text_may_contain_empty_lines_and_what_looks_like_signatures() -> None:
