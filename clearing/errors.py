@@ -45,6 +45,7 @@ class ErrorReason(IntEnum):
     CALL_RATE_LIMIT = 31
     TRANSACTION_RATE_LIMIT = 32
     OFFICE_MUST_SIGN = 40
+    UNKNOWN_VERSION = 41
 
 
 class Rejection(ClearingError):

@@ -35,7 +35,8 @@ WindowId = NewType("WindowId", str)
 """A settlement period: a local month as ``YYYY-MM``."""
 
 RULES_VERSION = 1
-"""The newest version of the rules that this program knows."""
+SETTLEMENT_VERSION = 1
+"""The versions that a new alliance begins with: the newest that this program has."""
 
 MICROSECONDS_PER_SECOND = 1_000_000
 MICROSECONDS_PER_DAY = 86_400 * MICROSECONDS_PER_SECOND
@@ -131,6 +132,11 @@ class Outcome(IntEnum):
     UNKNOWN_PAYMENT = 47
     PAYMENT_ALREADY_RECORDED = 48
     PROPOSAL_INCOMPLETE = 49
+    AMENDMENT_TOO_SOON = 50
+    CONSTITUTION_UNCHANGED = 51
+    ADOPTION_TOO_SOON = 52
+    VERSION_GOES_BACK = 53
+    VERSIONS_UNCHANGED = 54
 
 
 # ---- what a merchant presents ----
@@ -232,6 +238,9 @@ class CreateAlliance:
     redemption_price: Decimal
     """Major units a point."""
     rules_version: int
+    notice_days: int
+    """Days between an amendment and what it changes, at least."""
+    settlement_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +334,26 @@ class ExpireLots:
     cards: tuple[CardToken, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AdoptRules:
+    """Has a version of the rules and of the settlement hold from a window on."""
+
+    window: WindowId
+    """The first of these versions."""
+    rules_version: int
+    settlement_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AmendConstitution:
+    """Changes the constitution from a local day on. What is None stays as it is; at least one is not."""
+
+    effective_from: datetime.date
+    late_presentment_days: int | None
+    lot_lifetime_months: int | None
+    notice_days: int | None
+
+
 Action = (
     CreateAlliance
     | AdmitMerchant
@@ -337,6 +366,8 @@ Action = (
     | ApproveSettlement
     | RecordPayment
     | ExpireLots
+    | AdoptRules
+    | AmendConstitution
 )
 
 

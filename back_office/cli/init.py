@@ -48,6 +48,7 @@ def init(
     operator: Annotated[list[str] | None, typer.Option(help="Who holds an operator's key; repeatable.")] = None,
     lot_lifetime_months: Annotated[int, typer.Option(help="Months after which points expire.")] = 24,
     late_presentment_days: Annotated[int, typer.Option(help="Days a transaction may be presented late.")] = 7,
+    notice_days: Annotated[int, typer.Option(help="Days before which an amendment of all this is told.")] = 30,
     issuance_price: Annotated[str, typer.Option(help="What an issuer pays a point (pool).")] = "0.0100",
     redemption_price: Annotated[str, typer.Option(help="What a redeemer gets a point.")] = "0.0090",
     at: Annotated[str | None, typer.Option(metavar="TIME", help="When it is founded (presented clock only).")] = None,
@@ -68,6 +69,7 @@ def init(
         four_eyes=four_eyes,
         lot_lifetime_months=lot_lifetime_months,
         late_presentment_days=late_presentment_days,
+        notice_days=notice_days,
         issuance_price=issuance_price,
         redemption_price=redemption_price,
     )

@@ -37,6 +37,13 @@ EXPLANATIONS: dict[Outcome, str] = {
     Outcome.PROPOSAL_INCOMPLETE: (
         "the proposal does not name exactly the members, or its payments name others; again: clearing window propose"
     ),
+    Outcome.AMENDMENT_TOO_SOON: (
+        "an amendment is told so many days before as the constitution says; see: clearing alliance show"
+    ),
+    Outcome.CONSTITUTION_UNCHANGED: "the constitution is so on that day already; see: clearing alliance show",
+    Outcome.ADOPTION_TOO_SOON: "that window has begun already, and keeps its versions; name a later one",
+    Outcome.VERSION_GOES_BACK: ("versions only go up from window to window; see those adopted: clearing alliance show"),
+    Outcome.VERSIONS_UNCHANGED: "these versions hold in that window already; see: clearing alliance show",
 }
 """Of every outcome an instruction can have but ACCEPTED."""
 

@@ -25,6 +25,7 @@ def trial_constitution(time_zone: str, *, four_eyes: bool = False) -> CreateAlli
         four_eyes=four_eyes,
         lot_lifetime_months=12,
         late_presentment_days=7,
+        notice_days=0,
         issuance_price="0.0100",
         redemption_price="0.0090",
     )

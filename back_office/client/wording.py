@@ -11,6 +11,8 @@ from clearing.key_id import key_id_of
 from clearing.model import (
     Action,
     AdmitMerchant,
+    AdoptRules,
+    AmendConstitution,
     ApproveSettlement,
     CloseWindow,
     CreateAlliance,
@@ -50,9 +52,11 @@ def _founding(action: CreateAlliance) -> Lines:
         ("four eyes", "yes" if action.four_eyes else "no"),
         ("lots live", f"{action.lot_lifetime_months} months"),
         ("transactions may be presented", f"up to {action.late_presentment_days} days late"),
+        ("amendments are told", f"{action.notice_days} days before"),
         ("issuance price", f"{action.issuance_price:f} a point"),
         ("redemption price", f"{action.redemption_price:f} a point"),
         ("rules version", str(action.rules_version)),
+        ("settlement version", str(action.settlement_version)),
         *(line for key in action.operator_keys for line in _registration(key)),
     ]
 
@@ -112,6 +116,26 @@ def _recorded_payment(action: RecordPayment) -> Lines:
     ]
 
 
+def _amendment(action: AmendConstitution) -> Lines:
+    changes = {
+        "transactions may be presented, days late": action.late_presentment_days,
+        "months that lots live, earned from then on": action.lot_lifetime_months,
+        "days of notice of later amendments": action.notice_days,
+    }
+    return [
+        ("amend the constitution from", action.effective_from.isoformat()),
+        *((name, str(number)) for name, number in changes.items() if number is not None),
+    ]
+
+
+def _adoption(action: AdoptRules) -> Lines:
+    return [
+        ("adopt rules from the window", action.window),
+        ("rules version", str(action.rules_version)),
+        ("settlement version", str(action.settlement_version)),
+    ]
+
+
 WORDS: Final[Mapping[type[Action], Callable[[Any], Lines]]] = {
     CreateAlliance: _founding,
     AdmitMerchant: lambda action: [("admit the merchant", action.merchant), ("legal name", action.legal_name)],
@@ -126,6 +150,8 @@ WORDS: Final[Mapping[type[Action], Callable[[Any], Lines]]] = {
         *_proposal(action.proposal),
     ],
     RecordPayment: _recorded_payment,
+    AdoptRules: _adoption,
+    AmendConstitution: _amendment,
     ExpireLots: lambda action: [("book the expiry of past lots on", ", ".join(action.cards))],
 }
 """For each action: what it does first, then all else that it says."""

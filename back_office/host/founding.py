@@ -15,7 +15,7 @@ from clearing.contract.instruction import PAYLOAD_TYPE
 from clearing.deciding.authentication import SignedInstruction, authenticate_founding
 from clearing.errors import ClearingError, Rejection
 from clearing.log.note import Signer, Verifier
-from clearing.model import RULES_VERSION, Instant, Role
+from clearing.model import RULES_VERSION, SETTLEMENT_VERSION, Instant, Role
 from clearing.postgres.database_errors import translated_errors
 from clearing.postgres.head import read_head
 from clearing.runtime.settings import Settings
@@ -91,7 +91,7 @@ def _signed(
     complete = CreateAlliance()
     complete.CopyFrom(constitution)
     complete.log_verifier = signer.vkey
-    complete.rules_version = RULES_VERSION
+    complete.rules_version, complete.settlement_version = RULES_VERSION, SETTLEMENT_VERSION
     for holder, key in operators.items():
         complete.operator_keys.append(
             RegisterKey(public_key=key.public_key, role=Role.OPERATOR.value, holder=holder)  # type: ignore[arg-type]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import NoReturn
+from typing import Final, NoReturn
 from zoneinfo import ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,6 +42,13 @@ PURCHASE_AMOUNT_MINOR_MAX = 10**12
 PAYMENT_AMOUNT_MINOR_MAX = 10**18
 PRICE_MAX = Decimal(1_000_000)
 OPERATOR_KEYS_MAX = 4
+VERSION_MAX = 1_000_000
+AMENDABLE: Final[Mapping[str, tuple[int, int]]] = {
+    "late_presentment_days": (1, 366),
+    "lot_lifetime_months": (1, 120),
+    "notice_days": (0, 366),
+}
+"""What of a constitution can be amended, and the least and the most that it may be."""
 
 _REFERENCE = re.compile(r"[!-~]{1,64}")
 _CARD_TOKEN = re.compile(r"card_[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -131,6 +139,17 @@ def whole_number(number: int, least: int, most: int, field: str) -> int:
     if not least <= number <= most:
         invalid(field, f"must be {least:,} to {most:,}")
     return number
+
+
+def amendable(number: int, name: str, path: str) -> int:
+    """A number of the constitution that can be amended, within its bounds."""
+    least, most = AMENDABLE[name]
+    return whole_number(number, least, most, f"{path}.{name}")
+
+
+def version(number: int, field: str) -> int:
+    """A version of the rules or of the settlement. Whether this program has it is not said here."""
+    return whole_number(number, 1, VERSION_MAX, field)
 
 
 def instant(timestamp: Timestamp, field: str) -> Instant:

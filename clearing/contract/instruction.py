@@ -12,9 +12,10 @@ from clearing.contract import bounds
 from clearing.contract.decoding import content_digest, parse_strictly
 from clearing.log.note import NoteError, parse_verifier
 from clearing.model import (
-    RULES_VERSION,
     Action,
     AdmitMerchant,
+    AdoptRules,
+    AmendConstitution,
     ApproveSettlement,
     ClockKind,
     CloseWindow,
@@ -93,13 +94,13 @@ def _create_alliance(message: instruction_pb2.CreateAlliance, path: str) -> Crea
         log_verifier=message.log_verifier,
         operator_keys=operator_keys,
         four_eyes=message.four_eyes,
-        lot_lifetime_months=bounds.whole_number(message.lot_lifetime_months, 1, 120, f"{path}.lot_lifetime_months"),
-        late_presentment_days=bounds.whole_number(
-            message.late_presentment_days, 1, 366, f"{path}.late_presentment_days"
-        ),
+        lot_lifetime_months=bounds.amendable(message.lot_lifetime_months, "lot_lifetime_months", path),
+        late_presentment_days=bounds.amendable(message.late_presentment_days, "late_presentment_days", path),
         issuance_price=bounds.price(message.issuance_price, f"{path}.issuance_price"),
         redemption_price=bounds.price(message.redemption_price, f"{path}.redemption_price"),
-        rules_version=bounds.whole_number(message.rules_version, RULES_VERSION, RULES_VERSION, f"{path}.rules_version"),
+        rules_version=bounds.version(message.rules_version, f"{path}.rules_version"),
+        notice_days=bounds.amendable(message.notice_days, "notice_days", path),
+        settlement_version=bounds.version(message.settlement_version, f"{path}.settlement_version"),
     )
 
 
@@ -255,6 +256,24 @@ def _enum(kind: type[EnumT], number: int, field: str) -> EnumT:
         bounds.invalid(field, "must be one of " + ", ".join(member.name.lower() for member in kind))
 
 
+def _adopt_rules(message: instruction_pb2.AdoptRules, path: str) -> AdoptRules:
+    return AdoptRules(
+        window=bounds.window(message.window, f"{path}.window"),
+        rules_version=bounds.version(message.rules_version, f"{path}.rules_version"),
+        settlement_version=bounds.version(message.settlement_version, f"{path}.settlement_version"),
+    )
+
+
+def _amend_constitution(message: instruction_pb2.AmendConstitution, path: str) -> AmendConstitution:
+    changes = {
+        name: bounds.amendable(getattr(message, name), name, path) if message.HasField(name) else None  # type: ignore[arg-type]  # the stubs know literal names only
+        for name in bounds.AMENDABLE
+    }
+    if all(change is None for change in changes.values()):
+        bounds.invalid(path, "must change something: " + ", ".join(bounds.AMENDABLE))
+    return AmendConstitution(bounds.date(message.effective_from, f"{path}.effective_from"), **changes)
+
+
 DECODERS: Final[Mapping[str, Callable[[Any, str], Action]]] = {
     "create_alliance": _create_alliance,
     "admit_merchant": _admit_merchant,
@@ -267,5 +286,7 @@ DECODERS: Final[Mapping[str, Callable[[Any, str], Action]]] = {
     "approve_settlement": _approve_settlement,
     "record_payment": _record_payment,
     "expire_lots": _expire_lots,
+    "adopt_rules": _adopt_rules,
+    "amend_constitution": _amend_constitution,
 }
 """For each field of ``action``: from its message and path to its value. Raises ``Rejection`` naming what is wrong."""

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from clearing.contract.entry import encode_instruction_entry, encode_presentment_entry
 from clearing.deciding.authentication import SignedInstruction, SignedMessage, SignedPresentment
-from clearing.model import EntryIndex, Instant, Outcome, TransactionResult
-from clearing.rules.authority import authorise_instruction, authorise_presentment, require_not_from_future
+from clearing.model import CreateAlliance, EntryIndex, Instant, Outcome, TransactionResult
+from clearing.rules.authority import require_not_from_future
 from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
-from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
-from clearing.rules.presentment import AlreadyDecided, decide_presentment
+from clearing.rules.presentment import AlreadyDecided
+from clearing.rules.versions import founding_rules, require_known, rules_at
 
 _LEDGER = "ledger's time"
 
@@ -39,13 +39,14 @@ def decide_message(
 ) -> DecidedEntry | AlreadyDecided:
     """Decide the message as entry ``index``. Changes nothing; ``fold`` does.
 
-    Raises ``Rejection`` if its signers may not do this at ``accepted_at``.
+    Raises ``Rejection`` if its signers may not do this at ``accepted_at``, or it takes rules that this program has not.
     """
+    rules = rules_at(directory, accepted_at)
     if isinstance(message, SignedPresentment):
         presentment = message.presentment
         require_not_from_future(presentment.presented_at, accepted_at, _LEDGER, "presented_at")
-        authorise_presentment(directory, presentment, message.signers, accepted_at)
-        decided = decide_presentment(directory, ledger, presentment, accepted_at, index)
+        rules.authorise_presentment(directory, presentment, message.signers, accepted_at)
+        decided = rules.decide_presentment(directory, ledger, presentment, accepted_at, index)
         if isinstance(decided, AlreadyDecided):
             return decided
         results, changes = decided
@@ -56,8 +57,9 @@ def decide_message(
 
     instruction = message.instruction
     require_not_from_future(instruction.issued_at, accepted_at, _LEDGER, "issued_at")
-    authorise_instruction(directory, instruction, message.signers, accepted_at)
-    outcome = decide_instruction(directory, ledger, instruction, accepted_at, index)
+    rules.authorise_instruction(directory, instruction, message.signers, accepted_at)
+    require_known(instruction.action)
+    outcome = rules.decide_instruction(directory, ledger, instruction, accepted_at, index)
     if isinstance(outcome, AlreadyDecided):
         return outcome
     is_new = instruction.key not in ledger.instructions
@@ -65,9 +67,11 @@ def decide_message(
 
 
 def decide_founding_message(message: SignedInstruction, accepted_at: Instant) -> DecidedEntry:
-    """Decide the log's first entry. Raises ``Rejection`` with CLOCK_SKEW."""
+    """Decide the log's first entry. Raises ``Rejection`` with CLOCK_SKEW or UNKNOWN_VERSION."""
     require_not_from_future(message.instruction.issued_at, accepted_at, _LEDGER, "issued_at")
-    decision = decide_founding(message.instruction, accepted_at)
+    founding = message.instruction.action
+    assert isinstance(founding, CreateAlliance)
+    decision = founding_rules(founding).decide_founding(message.instruction, accepted_at)
     return _instruction_entry(message, decision, accepted_at, EntryIndex(0), is_new=True)
 
 

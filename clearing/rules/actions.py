@@ -15,6 +15,8 @@ from typing import Any, Final, Generic, TypeVar
 from clearing.model import (
     Action,
     AdmitMerchant,
+    AdoptRules,
+    AmendConstitution,
     ApproveSettlement,
     CardToken,
     CloseWindow,
@@ -29,6 +31,8 @@ from clearing.model import (
     Role,
     SetTerms,
 )
+from clearing.rules.adoption import adopt_rules
+from clearing.rules.amendment import amend_constitution
 from clearing.rules.case import Case, Ruling
 from clearing.rules.directory import Directory
 from clearing.rules.expire_cards import expire_cards
@@ -46,6 +50,8 @@ class People(Enum):
 
     ONE = auto()
     """One is enough."""
+    TWO = auto()
+    """Two different people, always."""
     TWO_WITH_FOUR_EYES = auto()
     """Two different people where the alliance asks for four eyes, one elsewhere."""
 
@@ -82,6 +88,8 @@ _ROWS: Final = (
     ActionRule(RevokeKey, _OPERATOR, People.TWO_WITH_FOUR_EYES, revoke_key, office_of=member_revoked),
     ActionRule(SetTerms, _OPERATOR, People.TWO_WITH_FOUR_EYES, set_terms),
     ActionRule(ExpireLots, _OPERATOR, People.ONE, expire_cards, cards=lambda action: action.cards),
+    ActionRule(AdoptRules, _OPERATOR, People.TWO, adopt_rules),
+    ActionRule(AmendConstitution, _OPERATOR, People.TWO, amend_constitution),
     ActionRule(CloseWindow, _OPERATOR_OR_FINANCE, People.ONE, close_window),
     ActionRule(ProposeSettlement, _OPERATOR_OR_FINANCE, People.ONE, propose_settlement),
     ActionRule(ApproveSettlement, _OPERATOR_OR_FINANCE, People.TWO_WITH_FOUR_EYES, approve_settlement),

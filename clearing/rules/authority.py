@@ -134,11 +134,13 @@ def _authorise_alliance(directory: Directory, instruction: Instruction, keys: Se
             "revoke it first",
         )
     people = {key.registration.holder for key in keys}
-    takes_two = rule.people is People.TWO_WITH_FOUR_EYES and directory.constitution.four_eyes
+    takes_two = rule.people is People.TWO or (
+        rule.people is People.TWO_WITH_FOUR_EYES and directory.constitution.four_eyes
+    )
     if takes_two and len(people) < 2:
         raise Rejection(
             ErrorReason.SECOND_SIGNATURE_REQUIRED,
-            f"{name} takes the signatures of two people in this alliance; have a second one sign too",
+            f"{name} takes the signatures of two people here; have a second one sign too",
         )
 
 

@@ -14,6 +14,8 @@ from enum import IntEnum
 
 from clearing.calendar import local_date, next_window, window_of
 from clearing.model import (
+    AdoptRules,
+    AmendConstitution,
     CreateAlliance,
     EntryIndex,
     Instant,
@@ -69,6 +71,30 @@ class Prices:
     redemption_price: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """An accepted amendment of the constitution."""
+
+    entry_index: EntryIndex
+    action: AmendConstitution
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """An accepted adoption of versions."""
+
+    entry_index: EntryIndex
+    action: AdoptRules
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """By what a window is decided and settled."""
+
+    rules: int
+    settlement: int
+
+
 class WindowStatus(IntEnum):
     """How far a closed window's settlement has come; numbers as in ``clearing.v1.WindowStatus``."""
 
@@ -114,6 +140,7 @@ class Directory:
 
     origin: str
     constitution: CreateAlliance
+    """As founded. What can be amended is asked for with ``constitution_on``; all else never changes."""
     founded_in: WindowId
     """The first window: the month of the log's first entry."""
     merchants: Mapping[MerchantId, Merchant] = field(default_factory=dict)
@@ -125,6 +152,34 @@ class Directory:
     """For each month that has entries: the index of its first."""
     closed_windows: Mapping[WindowId, ClosedWindow] = field(default_factory=dict)
     """In order."""
+    amendments: tuple[Amendment, ...] = ()
+    """In the order in which they take effect: by their first days, those of one day as they were decided."""
+    amended: tuple[tuple[datetime.date, CreateAlliance], ...] = ()
+    """What the amendments make of the constitution, each from its first day on."""
+    adoptions: tuple[Adoption, ...] = ()
+    """By window, each window once."""
+
+    def constitution_on(self, day: datetime.date) -> CreateAlliance:
+        """The constitution in force on a local day."""
+        in_force = self.constitution
+        for effective_from, amended in self.amended:
+            if effective_from > day:
+                break
+            in_force = amended
+        return in_force
+
+    def versions_in(self, window: WindowId) -> Versions:
+        """By what the window is decided and settled: by what was adopted last for it or an earlier one.
+
+        All its entries have one version, since an adoption names a window that has not begun: it is the version of the
+        window's first entry, and where there is none that in force at its end.
+        """
+        in_force = Versions(self.constitution.rules_version, self.constitution.settlement_version)
+        for adoption in self.adoptions:
+            if adoption.action.window > window:
+                break
+            in_force = Versions(adoption.action.rules_version, adoption.action.settlement_version)
+        return in_force
 
     def public_key(self, key_id: KeyId) -> bytes | None:
         """The registered public key of this keyid, valid or not."""

@@ -103,6 +103,7 @@ class _Attempt:
         "accepted_at",
         "cards",
         "constitution",
+        "directory",
         "entry_index",
         "ledger",
         "merchant",
@@ -120,13 +121,14 @@ class _Attempt:
         accepted_at: Instant,
         entry_index: EntryIndex,
     ) -> None:
-        self.constitution = directory.constitution
         self.stores = directory.stores
         self.ledger = ledger
         self.merchant = merchant
         self.accepted_at = accepted_at
         self.entry_index = entry_index
         self.today = directory.local_date(accepted_at)
+        self.directory = directory
+        self.constitution = directory.constitution_on(self.today)
         self.cards: dict[CardToken, Card] = {}
         self.transactions: dict[tuple[MerchantId, Reference], RecordedTransaction] = {}
         self.postings: list[tuple[int, Posting]] = []
@@ -194,6 +196,8 @@ class _Attempt:
                 return open_card(card, transaction.card)
             case Refund(original_reference=reference, points=asked):
                 original = self.recorded((self.merchant, reference))
+                if original is not None:
+                    lifetime = self.directory.constitution_on(original.decided_on).lot_lifetime_months
                 return refund(card, transaction.card, original, asked, self.today, lifetime)
 
     def _refused(self, outcome: Outcome, token: CardToken) -> TransactionResult:

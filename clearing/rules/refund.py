@@ -25,7 +25,7 @@ def refund(
     """The opposite of the original, for ``points_asked`` or, where that is None, for all that remains of it.
 
     ``original`` is what the presenting merchant recorded under the original reference, so another merchant's is never
-    found.
+    found. ``lot_lifetime_months`` is the one in force when it was decided.
     """
     if card is None:
         return Outcome.UNKNOWN_CARD

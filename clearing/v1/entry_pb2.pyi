@@ -105,6 +105,16 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """The payment is recorded already."""
     OUTCOME_PROPOSAL_INCOMPLETE: _Outcome.ValueType  # 49
     """The proposal does not name exactly the members, or its payments name others."""
+    OUTCOME_AMENDMENT_TOO_SOON: _Outcome.ValueType  # 50
+    """The amendment begins earlier than the constitution's notice allows."""
+    OUTCOME_CONSTITUTION_UNCHANGED: _Outcome.ValueType  # 51
+    """The amendment would change nothing: the constitution is so on its first day already."""
+    OUTCOME_ADOPTION_TOO_SOON: _Outcome.ValueType  # 52
+    """The window from which versions are to hold has begun already."""
+    OUTCOME_VERSION_GOES_BACK: _Outcome.ValueType  # 53
+    """A version would be lower than that of an earlier window, or higher than that of a later one."""
+    OUTCOME_VERSIONS_UNCHANGED: _Outcome.ValueType  # 54
+    """These versions hold in that window already."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """What a decision came to. Every value is final: asked again, the answer stays."""
@@ -187,6 +197,16 @@ OUTCOME_PAYMENT_ALREADY_RECORDED: Outcome.ValueType  # 48
 """The payment is recorded already."""
 OUTCOME_PROPOSAL_INCOMPLETE: Outcome.ValueType  # 49
 """The proposal does not name exactly the members, or its payments name others."""
+OUTCOME_AMENDMENT_TOO_SOON: Outcome.ValueType  # 50
+"""The amendment begins earlier than the constitution's notice allows."""
+OUTCOME_CONSTITUTION_UNCHANGED: Outcome.ValueType  # 51
+"""The amendment would change nothing: the constitution is so on its first day already."""
+OUTCOME_ADOPTION_TOO_SOON: Outcome.ValueType  # 52
+"""The window from which versions are to hold has begun already."""
+OUTCOME_VERSION_GOES_BACK: Outcome.ValueType  # 53
+"""A version would be lower than that of an earlier window, or higher than that of a later one."""
+OUTCOME_VERSIONS_UNCHANGED: Outcome.ValueType  # 54
+"""These versions hold in that window already."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final

@@ -96,6 +96,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_OFFICE_MUST_SIGN: _ErrorReason.ValueType  # 40
     """The merchant has a valid office key, and that signs here, not the alliance's people. PERMISSION_DENIED."""
+    ERROR_REASON_UNKNOWN_VERSION: _ErrorReason.ValueType  # 41
+    """This program does not have the version of the rules or of the settlement that is named. FAILED_PRECONDITION."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was not answered with a decision: ErrorInfo.reason of a gRPC error, without the prefix. Sending the same
@@ -176,4 +178,6 @@ RESOURCE_EXHAUSTED.
 """
 ERROR_REASON_OFFICE_MUST_SIGN: ErrorReason.ValueType  # 40
 """The merchant has a valid office key, and that signs here, not the alliance's people. PERMISSION_DENIED."""
+ERROR_REASON_UNKNOWN_VERSION: ErrorReason.ValueType  # 41
+"""This program does not have the version of the rules or of the settlement that is named. FAILED_PRECONDITION."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -133,6 +133,8 @@ class Instruction(_message.Message):
     APPROVE_SETTLEMENT_FIELD_NUMBER: _builtins.int
     RECORD_PAYMENT_FIELD_NUMBER: _builtins.int
     EXPIRE_LOTS_FIELD_NUMBER: _builtins.int
+    ADOPT_RULES_FIELD_NUMBER: _builtins.int
+    AMEND_CONSTITUTION_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
     """The alliance's origin, so that the instruction is worth nothing in any other alliance."""
     reference: _builtins.str
@@ -187,6 +189,14 @@ class Instruction(_message.Message):
     def expire_lots(self) -> Global___ExpireLots:
         """Books the expiry of past-date lots on a bounded number of cards."""
 
+    @_builtins.property
+    def adopt_rules(self) -> Global___AdoptRules:
+        """Has a version of the rules and of the settlement hold from a month on."""
+
+    @_builtins.property
+    def amend_constitution(self) -> Global___AmendConstitution:
+        """Changes the constitution from a date on."""
+
     def __init__(
         self,
         *,
@@ -205,12 +215,14 @@ class Instruction(_message.Message):
         approve_settlement: Global___ApproveSettlement | None = ...,
         record_payment: Global___RecordPayment | None = ...,
         expire_lots: Global___ExpireLots | None = ...,
+        adopt_rules: Global___AdoptRules | None = ...,
+        amend_constitution: Global___AmendConstitution | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "open_store", b"open_store", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "open_store", b"open_store", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "merchant", b"merchant", "open_store", b"open_store", "origin", b"origin", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "reference", b"reference", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "merchant", b"merchant", "open_store", b"open_store", "origin", b"origin", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "reference", b"reference", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["create_alliance", "admit_merchant", "open_store", "register_key", "revoke_key", "set_terms", "close_window", "propose_settlement", "approve_settlement", "record_payment", "expire_lots"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["create_alliance", "admit_merchant", "open_store", "register_key", "revoke_key", "set_terms", "close_window", "propose_settlement", "approve_settlement", "record_payment", "expire_lots", "adopt_rules", "amend_constitution"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -236,6 +248,8 @@ class CreateAlliance(_message.Message):
     ISSUANCE_PRICE_FIELD_NUMBER: _builtins.int
     REDEMPTION_PRICE_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
+    NOTICE_DAYS_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_VERSION_FIELD_NUMBER: _builtins.int
     unit: _builtins.str
     """What a balance counts: 3 to 8 capital letters, such as "PTS"."""
     currency: _builtins.str
@@ -261,7 +275,11 @@ class CreateAlliance(_message.Message):
     redemption_price: _builtins.str
     """What a redeemer gets for a point burned with it, in major units of the currency, such as "0.0090"."""
     rules_version: _builtins.int
-    """The version of the rules the log starts with. 1."""
+    """The version of the rules the log starts with, at least 1."""
+    notice_days: _builtins.int
+    """Days that lie at least between an amendment's entry and the first day of what it changes, 0 to 366."""
+    settlement_version: _builtins.int
+    """The version by which windows settle at first, at least 1."""
     @_builtins.property
     def operator_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisterKey]:
         """The operators' first keys, each with the role of operator. One; two people's where four eyes are asked for."""
@@ -283,10 +301,12 @@ class CreateAlliance(_message.Message):
         issuance_price: _builtins.str = ...,
         redemption_price: _builtins.str = ...,
         rules_version: _builtins.int = ...,
+        notice_days: _builtins.int = ...,
+        settlement_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "currency", b"currency", "currency_decimals", b"currency_decimals", "four_eyes", b"four_eyes", "issuance_price", b"issuance_price", "late_presentment_days", b"late_presentment_days", "log_verifier", b"log_verifier", "lot_lifetime_months", b"lot_lifetime_months", "operator_keys", b"operator_keys", "redemption_price", b"redemption_price", "rules_version", b"rules_version", "settlement_method", b"settlement_method", "time_zone", b"time_zone", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "currency", b"currency", "currency_decimals", b"currency_decimals", "four_eyes", b"four_eyes", "issuance_price", b"issuance_price", "late_presentment_days", b"late_presentment_days", "log_verifier", b"log_verifier", "lot_lifetime_months", b"lot_lifetime_months", "notice_days", b"notice_days", "operator_keys", b"operator_keys", "redemption_price", b"redemption_price", "rules_version", b"rules_version", "settlement_method", b"settlement_method", "settlement_version", b"settlement_version", "time_zone", b"time_zone", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -665,3 +685,78 @@ class ExpireLots(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpireLots: _TypeAlias = ExpireLots  # noqa: Y015
+
+@_typing.final
+class AdoptRules(_message.Message):
+    """Has a version of the rules and of the settlement hold from a month on. Two people sign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_VERSION_FIELD_NUMBER: _builtins.int
+    window: _builtins.str
+    """The first window, as YYYY-MM, that is decided and settled by these versions; after the one the entry falls in."""
+    rules_version: _builtins.int
+    """The version of the rules from then on, at least 1; never lower than before."""
+    settlement_version: _builtins.int
+    """The version of the settlement from then on, at least 1; never lower than before."""
+    def __init__(
+        self,
+        *,
+        window: _builtins.str = ...,
+        rules_version: _builtins.int = ...,
+        settlement_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules_version", b"rules_version", "settlement_version", b"settlement_version", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdoptRules: _TypeAlias = AdoptRules  # noqa: Y015
+
+@_typing.final
+class AmendConstitution(_message.Message):
+    """Changes the constitution from a date on: what is set, to what is given. At least one is set. Two people sign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECTIVE_FROM_FIELD_NUMBER: _builtins.int
+    LATE_PRESENTMENT_DAYS_FIELD_NUMBER: _builtins.int
+    LOT_LIFETIME_MONTHS_FIELD_NUMBER: _builtins.int
+    NOTICE_DAYS_FIELD_NUMBER: _builtins.int
+    effective_from: _builtins.str
+    """First local day, as YYYY-MM-DD: at least the constitution's notice_days after the entry's."""
+    late_presentment_days: _builtins.int
+    """Days after occurred_at within which a transaction may be presented, 1 to 366."""
+    lot_lifetime_months: _builtins.int
+    """Months that lots live which are earned from then on, 1 to 120."""
+    notice_days: _builtins.int
+    """Days of notice of later amendments, 0 to 366."""
+    def __init__(
+        self,
+        *,
+        effective_from: _builtins.str = ...,
+        late_presentment_days: _builtins.int | None = ...,
+        lot_lifetime_months: _builtins.int | None = ...,
+        notice_days: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_late_presentment_days", b"_late_presentment_days", "_lot_lifetime_months", b"_lot_lifetime_months", "_notice_days", b"_notice_days", "late_presentment_days", b"late_presentment_days", "lot_lifetime_months", b"lot_lifetime_months", "notice_days", b"notice_days"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_late_presentment_days", b"_late_presentment_days", "_lot_lifetime_months", b"_lot_lifetime_months", "_notice_days", b"_notice_days", "effective_from", b"effective_from", "late_presentment_days", b"late_presentment_days", "lot_lifetime_months", b"lot_lifetime_months", "notice_days", b"notice_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__late_presentment_days: _TypeAlias = _typing.Literal["late_presentment_days"]  # noqa: Y015
+    _WhichOneofArgType__late_presentment_days: _TypeAlias = _typing.Literal["_late_presentment_days", b"_late_presentment_days"]  # noqa: Y015
+    _WhichOneofReturnType__lot_lifetime_months: _TypeAlias = _typing.Literal["lot_lifetime_months"]  # noqa: Y015
+    _WhichOneofArgType__lot_lifetime_months: _TypeAlias = _typing.Literal["_lot_lifetime_months", b"_lot_lifetime_months"]  # noqa: Y015
+    _WhichOneofReturnType__notice_days: _TypeAlias = _typing.Literal["notice_days"]  # noqa: Y015
+    _WhichOneofArgType__notice_days: _TypeAlias = _typing.Literal["_notice_days", b"_notice_days"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__late_presentment_days) -> _WhichOneofReturnType__late_presentment_days | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lot_lifetime_months) -> _WhichOneofReturnType__lot_lifetime_months | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notice_days) -> _WhichOneofReturnType__notice_days | None: ...
+
+Global___AmendConstitution: _TypeAlias = AmendConstitution  # noqa: Y015

@@ -98,6 +98,8 @@ class GetAllianceResponse(_message.Message):
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     LOG_SIZE_FIELD_NUMBER: _builtins.int
+    AMENDMENTS_FIELD_NUMBER: _builtins.int
+    ADOPTIONS_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
     """The alliance's origin: the name of its log."""
     window: _builtins.str
@@ -106,11 +108,21 @@ class GetAllianceResponse(_message.Message):
     """Number of entries in the log."""
     @_builtins.property
     def constitution(self) -> _instruction_pb2.CreateAlliance:
-        """Its constitution, as the log's first entry has it."""
+        """Its constitution as it is in force on the ledger's local day: the log's first entry, as amended since, with the
+        versions of the ledger's window.
+        """
 
     @_builtins.property
     def accepted_at(self) -> _timestamp_pb2.Timestamp:
         """The ledger's time: that of the newest entry."""
+
+    @_builtins.property
+    def amendments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Amendment]:
+        """All amendments of the constitution, those to come too, in the order in which they take effect."""
+
+    @_builtins.property
+    def adoptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adoption]:
+        """All adoptions of versions, those to come too, by window."""
 
     def __init__(
         self,
@@ -120,14 +132,72 @@ class GetAllianceResponse(_message.Message):
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
         window: _builtins.str = ...,
         log_size: _builtins.int = ...,
+        amendments: _abc.Iterable[Global___Amendment] | None = ...,
+        adoptions: _abc.Iterable[Global___Adoption] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "constitution", b"constitution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "constitution", b"constitution", "log_size", b"log_size", "origin", b"origin", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adoptions", b"adoptions", "amendments", b"amendments", "constitution", b"constitution", "log_size", b"log_size", "origin", b"origin", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAllianceResponse: _TypeAlias = GetAllianceResponse  # noqa: Y015
+
+@_typing.final
+class Amendment(_message.Message):
+    """An amendment of the constitution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    AMENDMENT_FIELD_NUMBER: _builtins.int
+    entry_index: _builtins.int
+    """Index of its entry."""
+    @_builtins.property
+    def amendment(self) -> _instruction_pb2.AmendConstitution:
+        """What it changes, and when."""
+
+    def __init__(
+        self,
+        *,
+        entry_index: _builtins.int = ...,
+        amendment: _instruction_pb2.AmendConstitution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amendment", b"amendment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amendment", b"amendment", "entry_index", b"entry_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Amendment: _TypeAlias = Amendment  # noqa: Y015
+
+@_typing.final
+class Adoption(_message.Message):
+    """An adoption of versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_INDEX_FIELD_NUMBER: _builtins.int
+    ADOPTION_FIELD_NUMBER: _builtins.int
+    entry_index: _builtins.int
+    """Index of its entry."""
+    @_builtins.property
+    def adoption(self) -> _instruction_pb2.AdoptRules:
+        """Which versions, and from which window on."""
+
+    def __init__(
+        self,
+        *,
+        entry_index: _builtins.int = ...,
+        adoption: _instruction_pb2.AdoptRules | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adoption", b"adoption"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adoption", b"adoption", "entry_index", b"entry_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Adoption: _TypeAlias = Adoption  # noqa: Y015
 
 @_typing.final
 class GetMerchantRequest(_message.Message):

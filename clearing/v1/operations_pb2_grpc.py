@@ -84,7 +84,7 @@ class OperationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAlliance(self, request, context):
-        """The alliance's constitution. Public: takes no token.
+        """The alliance's constitution, as it is in force, as it was amended, and as it will be. Public: takes no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

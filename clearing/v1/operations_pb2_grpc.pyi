@@ -36,7 +36,7 @@ class OperationsStub:
     Instruct: _grpc.UnaryUnaryMultiCallable[_operations_pb2.InstructRequest, _operations_pb2.InstructResponse]
     """Carries out one instruction. Answers when it is durable. Safe to send again."""
     GetAlliance: _grpc.UnaryUnaryMultiCallable[_operations_pb2.GetAllianceRequest, _operations_pb2.GetAllianceResponse]
-    """The alliance's constitution. Public: takes no token."""
+    """The alliance's constitution, as it is in force, as it was amended, and as it will be. Public: takes no token."""
     GetMerchant: _grpc.UnaryUnaryMultiCallable[_operations_pb2.GetMerchantRequest, _operations_pb2.GetMerchantResponse]
     """One merchant with its stores."""
     ListMerchants: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListMerchantsRequest, _operations_pb2.ListMerchantsResponse]
@@ -58,7 +58,7 @@ class OperationsAsyncStub(OperationsStub):
     Instruct: _aio.UnaryUnaryMultiCallable[_operations_pb2.InstructRequest, _operations_pb2.InstructResponse]  # type: ignore[assignment]
     """Carries out one instruction. Answers when it is durable. Safe to send again."""
     GetAlliance: _aio.UnaryUnaryMultiCallable[_operations_pb2.GetAllianceRequest, _operations_pb2.GetAllianceResponse]  # type: ignore[assignment]
-    """The alliance's constitution. Public: takes no token."""
+    """The alliance's constitution, as it is in force, as it was amended, and as it will be. Public: takes no token."""
     GetMerchant: _aio.UnaryUnaryMultiCallable[_operations_pb2.GetMerchantRequest, _operations_pb2.GetMerchantResponse]  # type: ignore[assignment]
     """One merchant with its stores."""
     ListMerchants: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListMerchantsRequest, _operations_pb2.ListMerchantsResponse]  # type: ignore[assignment]
@@ -89,7 +89,7 @@ class OperationsServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_pb2.GetAllianceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.GetAllianceResponse, _abc.Awaitable[_operations_pb2.GetAllianceResponse]]:
-        """The alliance's constitution. Public: takes no token."""
+        """The alliance's constitution, as it is in force, as it was amended, and as it will be. Public: takes no token."""
 
     @_abc_1.abstractmethod
     def GetMerchant(

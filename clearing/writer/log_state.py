@@ -11,15 +11,15 @@ from clearing.contract.entry import decode_entry
 from clearing.contract.instruction import decode_instruction
 from clearing.deciding.batch_record import LogEntry
 from clearing.log.tree import RightEdge
-from clearing.model import EntryIndex, Outcome, WindowId
+from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, Outcome, WindowId
 from clearing.postgres.head import read_head
 from clearing.postgres.reading.log_reads import read_window_starts, stream_instructions
 from clearing.postgres.reading.stored_log import LogDamagedError, stored_tiles
 from clearing.rules.actions import rule_of
 from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
-from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger
+from clearing.rules.versions import founding_rules, require_known, rules_at
 from clearing.writer.batch import LogState
 
 
@@ -53,14 +53,21 @@ def rebuild_directory(
         if rule_of(instruction.action).cards is not None:
             continue
         if directory is None:
-            directory = replace(
-                decide_founding(instruction, entry.accepted_at).directory, window_starts=dict(window_starts)
-            )
+            directory = replace(_founded(instruction, entry.accepted_at), window_starts=dict(window_starts))
             continue
-        decision = decide_instruction(directory, no_cards, instruction, entry.accepted_at, index)
+        require_known(instruction.action)
+        rules = rules_at(directory, entry.accepted_at)
+        decision = rules.decide_instruction(directory, no_cards, instruction, entry.accepted_at, index)
         if not isinstance(decision, InstructionDecision) or decision.result != entry.instruction_result:
             raise LogDamagedError(f"the rules decide the instruction of entry {index} otherwise; restore a backup")
         directory = decision.directory
     if directory is None:
         raise LogDamagedError("the log has entries and no founding instruction; restore a backup")
     return directory
+
+
+def _founded(instruction: Instruction, accepted_at: Instant) -> Directory:
+    founding = instruction.action
+    if not isinstance(founding, CreateAlliance):
+        raise LogDamagedError("the log's first instruction founds no alliance; restore a backup")
+    return founding_rules(founding).decide_founding(instruction, accepted_at).directory

@@ -19,12 +19,11 @@ from clearing.deciding.caller import Caller
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import Instant
 from clearing.rules.authority import (
-    authorise_instruction,
-    authorise_presentment,
     require_not_from_future,
     require_valid_key,
 )
 from clearing.rules.directory import Directory
+from clearing.rules.versions import rules_at
 from clearing.signing.envelope import SignatureHolds
 from clearing.signing.keys import SignatureCheck, leading_that_hold, signature_holds
 from clearing.signing.tokens import read_token
@@ -65,7 +64,7 @@ class Authenticator:
         directory = self.directory()
         message = authenticate_presentment(envelope, directory, holds)
         at = self._entry_time(directory, message.presentment.presented_at, "presented_at")
-        authorise_presentment(directory, message.presentment, message.signers, at)
+        rules_at(directory, at).authorise_presentment(directory, message.presentment, message.signers, at)
         return message
 
     def instruction(self, envelope: Envelope) -> SignedInstruction:
@@ -77,7 +76,7 @@ class Authenticator:
             return founding
         message = authenticate_instruction(envelope, directory)
         at = self._entry_time(directory, message.instruction.issued_at, "issued_at")
-        authorise_instruction(directory, message.instruction, message.signers, at)
+        rules_at(directory, at).authorise_instruction(directory, message.instruction, message.signers, at)
         return message
 
     def caller(self, authorization: str | None) -> Caller:

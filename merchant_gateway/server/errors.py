@@ -71,6 +71,7 @@ STATUS_CODES: dict[ErrorReason, Code] = {
     ErrorReason.CALL_RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
     ErrorReason.TRANSACTION_RATE_LIMIT: Code.RESOURCE_EXHAUSTED,
     ErrorReason.OFFICE_MUST_SIGN: Code.PERMISSION_DENIED,
+    ErrorReason.UNKNOWN_VERSION: Code.FAILED_PRECONDITION,
 }
 """The gRPC code of every reason."""
 

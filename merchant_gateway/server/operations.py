@@ -9,12 +9,12 @@ from clearing.contract import bounds
 from clearing.contract.entry import decode_entry, timestamp_of
 from clearing.deciding.caller import MEMBERS, STAFF
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import EntryIndex, MerchantId, Role
+from clearing.model import AdoptRules, AmendConstitution, CreateAlliance, EntryIndex, MerchantId, Role
 from clearing.postgres.database import snapshot
 from clearing.postgres.database_errors import translated_errors
 from clearing.postgres.reading.ledger_reads import list_past_lots
 from clearing.postgres.reading.stored_log import stored_leaf
-from clearing.rules.directory import Key, Merchant, Prices, TermsScope
+from clearing.rules.directory import Key, Merchant, Prices, TermsScope, Versions
 from clearing.v1 import instruction_pb2
 from clearing.v1 import operations_pb2 as contract
 from clearing.v1.operations_pb2_grpc import OperationsServicer
@@ -31,7 +31,7 @@ class Operations(OperationsServicer):
         self._engine = engine
         self._authenticator = authenticator
         self._constitution: instruction_pb2.CreateAlliance | None = None
-        """The log's first entry says it, and never changes."""
+        """As the log's first entry has it."""
 
     def Instruct(self, request: contract.InstructRequest, context: grpc.ServicerContext) -> contract.InstructResponse:
         """Authenticate on this thread, wait for the writer, answer with the receipt."""
@@ -44,8 +44,10 @@ class Operations(OperationsServicer):
     def GetAlliance(
         self, request: contract.GetAllianceRequest, context: grpc.ServicerContext
     ) -> contract.GetAllianceResponse:
-        """The constitution and where the ledger stands; anyone may ask."""
+        """The constitution in force, what was and will be amended, and where the ledger stands; anyone may ask."""
         directory = self._authenticator.directory()
+        ledger_time = self._authenticator.ledger_time()
+        window = directory.window_at(ledger_time)
         head = self._writer.head
         assert head is not None, "an alliance has a log"
         if self._constitution is None:
@@ -56,10 +58,22 @@ class Operations(OperationsServicer):
             self._constitution = instruction.create_alliance
         return contract.GetAllianceResponse(
             origin=directory.origin,
-            constitution=self._constitution,
+            constitution=_in_force(
+                self._constitution,
+                directory.constitution_on(directory.local_date(ledger_time)),
+                directory.versions_in(window),
+            ),
             accepted_at=timestamp_of(head.accepted_at),
-            window=directory.window_at(self._authenticator.ledger_time()),
+            window=window,
             log_size=head.size,
+            amendments=[
+                contract.Amendment(entry_index=each.entry_index, amendment=_amendment(each.action))
+                for each in directory.amendments
+            ],
+            adoptions=[
+                contract.Adoption(entry_index=each.entry_index, adoption=_adoption(each.action))
+                for each in directory.adoptions
+            ],
         )
 
     def GetMerchant(
@@ -126,6 +140,29 @@ class Operations(OperationsServicer):
             ],
             next_page_token=page.goes_on_after or "",
         )
+
+
+def _in_force(
+    founding: instruction_pb2.CreateAlliance, constitution: CreateAlliance, versions: Versions
+) -> instruction_pb2.CreateAlliance:
+    """The constitution as founded, with the numbers that hold now."""
+    message = instruction_pb2.CreateAlliance()
+    message.CopyFrom(founding)
+    for name in bounds.AMENDABLE:
+        setattr(message, name, getattr(constitution, name))
+    message.rules_version, message.settlement_version = versions.rules, versions.settlement
+    return message
+
+
+def _amendment(action: AmendConstitution) -> instruction_pb2.AmendConstitution:
+    changes = {name: getattr(action, name) for name in bounds.AMENDABLE}
+    return instruction_pb2.AmendConstitution(effective_from=action.effective_from.isoformat(), **changes)
+
+
+def _adoption(action: AdoptRules) -> instruction_pb2.AdoptRules:
+    return instruction_pb2.AdoptRules(
+        window=action.window, rules_version=action.rules_version, settlement_version=action.settlement_version
+    )
 
 
 def _merchant(merchant: Merchant) -> contract.Merchant:

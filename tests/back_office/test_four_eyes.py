@@ -133,3 +133,37 @@ def test_a_members_office_registers_and_revokes_its_tills_by_itself(four_eyes: I
     four_eyes.done("key", "revoke", key["keyid"], *as_office)
     (key,) = [each for each in four_eyes.json("key", "list", *both[:2]) if each["role"] == "merchant"]
     assert key["revoked_at"]
+
+
+def test_an_amendment_is_shown_before_it_is_signed_and_told_to_anybody_afterwards(
+    four_eyes: Installation, tmp_path: Path
+) -> None:
+    draft = tmp_path / "late.draft"
+    amendment = ("alliance", "amend", "--from", "2099-01-01", "--late-presentment-days", "3")
+    shown = " ".join(four_eyes.done(*amendment, "--key", key_of(four_eyes, "anna"), "--draft", draft).split())
+    shown = shown.replace("\N{BOX DRAWINGS LIGHT VERTICAL} ", "")
+    for said in ("days a transaction may be presented late 7 7 3", "months that lots live 24 24 24", "30 days after"):
+        assert said in shown
+    assert "SECOND_SIGNATURE_REQUIRED" in four_eyes.refused("instruct", draft)
+    shown = " ".join(four_eyes.done("sign", draft, "--key", key_of(four_eyes, "ben")).split())
+    assert "amend the constitution from 2099-01-01" in shown
+    assert "days late 3" in shown
+    four_eyes.done("instruct", draft)
+
+    anybody = four_eyes.json("alliance", "show")
+    assert (anybody["late_presentment_days"], anybody["notice_days"]) == (7, 30)
+    assert [(each["effective_from"], each["late_presentment_days"]) for each in anybody["amendments"]] == [
+        ("2099-01-01", 3)
+    ]
+    assert "2099-01-01" in four_eyes.done("alliance", "show")
+
+    both = ("--key", key_of(four_eyes, "anna"), "--key", key_of(four_eyes, "ben"))
+    assert "AMENDMENT_TOO_SOON" in four_eyes.refused(
+        "alliance", "amend", "--from", "2020-01-01", "--notice-days", "1", *both
+    )
+    assert "must change something" in four_eyes.refused("alliance", "amend", "--from", "2099-01-01", *both)
+    assert "--from" in four_eyes.refused("alliance", "amend", "--from", "soon", "--notice-days", "1", *both)
+    assert "UNKNOWN_VERSION" in four_eyes.refused(
+        "alliance", "adopt", "--window", "2099-01", "--rules-version", "2", *both
+    )
+    assert "VERSIONS_UNCHANGED" in four_eyes.refused("alliance", "adopt", "--window", "2099-01", *both)

@@ -21,6 +21,8 @@ from clearing.contract.presentment import decode_presentment
 from clearing.errors import ErrorReason, Rejection
 from clearing.log.note import Signer
 from clearing.model import (
+    AdoptRules,
+    AmendConstitution,
     Burn,
     Channel,
     Earn,
@@ -91,6 +93,8 @@ ACTIONS: Sequence[dict[str, object]] = (
             issuance_price="1000000",
             redemption_price="0.00000001",
             rules_version=1,
+            notice_days=0,
+            settlement_version=1,
         )
     },
     {"admit_merchant": instruction_pb2.AdmitMerchant(merchant="bakery", legal_name="B\u00e4ckerei Stra\u00df")},
@@ -107,6 +111,12 @@ ACTIONS: Sequence[dict[str, object]] = (
         )
     },
     {"expire_lots": instruction_pb2.ExpireLots(card_tokens=[CARD])},
+    {"adopt_rules": instruction_pb2.AdoptRules(window="2026-02", rules_version=2, settlement_version=1)},
+    {
+        "amend_constitution": instruction_pb2.AmendConstitution(
+            effective_from="2026-02-28", late_presentment_days=1, lot_lifetime_months=120, notice_days=0
+        )
+    },
 )
 INSTRUCTIONS = [
     instruction_pb2.Instruction(origin="clearing.example", issued_at=NOW, reference="i-1", **action)  # type: ignore[arg-type]
@@ -164,6 +174,14 @@ def require_rejection_or_instruction(payload: bytes) -> None:
                 assert Decimal(0) <= price <= Decimal(1_000_000)
             case ExpireLots(cards=cards):
                 assert 1 <= len(set(cards)) == len(cards) <= 500
+            case AmendConstitution(_, late_presentment_days, lot_lifetime_months, notice_days):
+                changes = (late_presentment_days, lot_lifetime_months, notice_days)
+                assert any(change is not None for change in changes)
+                for change, least, most in zip(changes, (1, 1, 0), (366, 120, 366), strict=True):
+                    assert change is None or least <= change <= most
+            case AdoptRules(_, rules_version, settlement_version):
+                assert rules_version >= 1
+                assert settlement_version >= 1
             case _:
                 pass
 

@@ -138,6 +138,7 @@ FOUNDING = (
     + data(12, "0.0100")
     + data(13, "0.0090")
     + number(14, 1)
+    + number(20, 1)
 )
 TILL_REGISTRATION = data(1, MERCHANT_KEY.public_key) + number(2, 4) + data(3, "bakery") + data(4, "bakery-till")
 EARN = transaction("till-1-000002", "09:15:04.000000", present_bytes(11, number(1, 120) + present_number(2, 1_250)))

@@ -136,6 +136,8 @@ def _founding() -> instruction_pb2.CreateAlliance:
         issuance_price="0.0100",
         redemption_price="0.0090",
         rules_version=1,
+        notice_days=0,
+        settlement_version=1,
     )
 
 

@@ -290,6 +290,15 @@ ACTIONS: tuple[Action, ...] = (
     ),
     lambda g, r: g.instruction(r, expire_lots=instruction_pb2.ExpireLots(card_tokens=g.cards[:3])),
     lambda g, r: g.instruction(
+        r, adopt_rules=instruction_pb2.AdoptRules(window="2099-01", rules_version=1, settlement_version=1)
+    ),
+    lambda g, r: g.instruction(
+        r,
+        amend_constitution=instruction_pb2.AmendConstitution(
+            effective_from="2099-01-01", late_presentment_days=r.randint(1, 366)
+        ),
+    ),
+    lambda g, r: g.instruction(
         r,
         create_alliance=instruction_pb2.CreateAlliance(
             unit="PTS", currency="EUR", time_zone="UTC", operator_keys=[g.registration(g.stranger)] * 2

@@ -138,6 +138,7 @@ class Alliance:
             "issuance_price": "0.0100",
             "redemption_price": "0.0090",
             "rules_version": 1,
+            "settlement_version": 1,
         }
         founding.update(constitution)
         self.accept(create_alliance=instruction_pb2.CreateAlliance(**founding), signers=operators)

@@ -89,6 +89,7 @@ def founding(scene: Scene, **fields: Any) -> Envelope:
         "issuance_price": "0.01",
         "redemption_price": "0.01",
         "rules_version": 1,
+        "settlement_version": 1,
     }
     return scene.instructed(create_alliance=instruction_pb2.CreateAlliance(**(good | fields)))
 

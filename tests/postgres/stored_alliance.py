@@ -71,6 +71,8 @@ CONSTITUTION = CreateAlliance(
     issuance_price=Decimal("0.01"),
     redemption_price=Decimal("0.01"),
     rules_version=1,
+    notice_days=0,
+    settlement_version=1,
 )
 DIRECTORY = Directory(
     origin="alliance.example/log",

@@ -36,6 +36,8 @@ from clearing.model import (
     MICROSECONDS_PER_DAY,
     Action,
     AdmitMerchant,
+    AdoptRules,
+    AmendConstitution,
     ApproveSettlement,
     Burn,
     CardToken,
@@ -118,6 +120,7 @@ def constitution(
     four_eyes: bool = False,
     lot_lifetime_months: int = 12,
     late_presentment_days: int = 30,
+    notice_days: int = 0,
 ) -> CreateAlliance:
     """An alliance's constitution, with one operator key, or two people's where four eyes are asked for."""
     operators = [registration("k-anna", Role.OPERATOR, "anna"), registration("k-ben", Role.OPERATOR, "ben")]
@@ -136,6 +139,8 @@ def constitution(
         issuance_price=Decimal("0.0100"),
         redemption_price=Decimal("0.0090"),
         rules_version=1,
+        notice_days=notice_days,
+        settlement_version=1,
     )
 
 
@@ -330,6 +335,9 @@ def parse_instruction(world: World, reference: str, words: list[str], party: str
     def instant(name: str) -> Instant | None:
         return time_in(options[name], world.time_zone) if name in options else None
 
+    def number(name: str) -> int | None:
+        return int(options[name]) if name in options else None
+
     def merchant_or_none(name: str) -> MerchantId | None:
         return None if name == "-" else MerchantId(name)
 
@@ -363,6 +371,12 @@ def parse_instruction(world: World, reference: str, words: list[str], party: str
             action = ApproveSettlement(proposal(world, window, version, payments, options))
         case ["pay", window, text]:
             action = RecordPayment(WindowId(window), payment(text), world.today, "BANK-1")
+        case ["amend", day]:
+            action = AmendConstitution(
+                datetime.date.fromisoformat(day), number("late"), number("lifetime"), number("notice")
+            )
+        case ["adopt", window, rules, settlement]:
+            action = AdoptRules(WindowId(window), int(rules), int(settlement))
         case ["expire", *tokens]:
             action = ExpireLots(tuple(card(token) for token in tokens))
         case _:

@@ -118,6 +118,14 @@ terms - - 2026-02-01 1 1   | k-ben k-anna-2   | authorised       | authorised
 store a a-2                | k-anna           | authorised       | authorised
 store a a-2                | k-finance        | role_not_allowed | role_not_allowed
 expire C1                  | k-anna           | authorised       | authorised
+amend 2026-03-01 late=5    | k-anna           | second_signature_required | second_signature_required
+amend 2026-03-01 late=5    | k-anna k-anna-2  | second_signature_required | second_signature_required
+amend 2026-03-01 late=5    | k-anna k-ben     | authorised       | authorised
+amend 2026-03-01 late=5    | k-finance        | role_not_allowed | role_not_allowed
+amend 2026-03-01 late=5    | k-b-office       | role_not_allowed | role_not_allowed
+adopt 2026-03 2 1          | k-anna           | second_signature_required | second_signature_required
+adopt 2026-03 2 1          | k-anna k-ben     | authorised       | authorised
+adopt 2026-03 2 1          | k-finance k-anna | role_not_allowed | role_not_allowed
 expire C1                  | k-a              | role_not_allowed | role_not_allowed
 close 2026-01              | k-finance        | authorised       | authorised
 close 2026-01              | k-auditor        | role_not_allowed | role_not_allowed

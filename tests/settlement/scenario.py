@@ -106,6 +106,8 @@ def directory_of(
         issuance_price=Decimal("0.01"),
         redemption_price=Decimal("0.01"),
         rules_version=1,
+        notice_days=0,
+        settlement_version=1,
     )
     return Directory(
         origin="points.example",

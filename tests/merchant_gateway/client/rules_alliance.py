@@ -75,6 +75,8 @@ def directory_of(stores: dict[str, str]) -> Directory:
         issuance_price=Decimal("0.01"),
         redemption_price=Decimal("0.01"),
         rules_version=1,
+        notice_days=0,
+        settlement_version=1,
     )
     merchants = {MerchantId(merchant) for merchant in stores.values()}
     keys = {}
