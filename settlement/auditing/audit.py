@@ -27,8 +27,7 @@ from clearing.log.note import Verifier
 from clearing.model import ApproveSettlement, EntryIndex, KeyId, Outcome, ProposeSettlement, WindowId
 from clearing.rules.invariants import violations
 from settlement.auditing.export_files import AuditDifference, compare_statements, require_no_other_tiles
-from settlement.v1.month_end import settle
-from settlement.v1.proposal import proposal_of
+from settlement.versions import settlement_rules_of
 
 Progress = Callable[[int, int], None]
 """Told how many of how many entries are checked."""
@@ -154,14 +153,15 @@ def _check_settlement(
 def _compare_proposal(replay: Replay, decided: DecidedEntry, proposed: ProposeSettlement) -> int:
     window = proposed.window
     end_index = decided.directory.closed_windows[window].range.end_index
-    settled = settle(
+    rules = settlement_rules_of(decided.directory, window)
+    settled = rules.settle(
         decided.directory,
         window,
         replay.flows_before(window),
         replay.flows_during(window),
         replay.root_at(end_index),
     )
-    computed = proposal_of(settled)
+    computed = rules.proposal_of(settled)
     where = f"entry {decided.index}: the settlement proposed for {window}"
     if proposed.alliance_statement_digest != computed.alliance_statement_digest:
         raise AuditDifference(

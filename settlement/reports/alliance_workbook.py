@@ -10,8 +10,9 @@ from settlement.reports.workbook_layout import Cell, Column, Fact, Formula, colu
 from settlement.reports.workbook_sheets import SheetMaker, name, roll_forward, window_title
 from settlement.reports.workbook_styles import Kind
 from settlement.v1.month_end import Settlement
-from settlement.v1.report_json import alliance_json, merchant_json, statement_digest
+from settlement.v1.report_json import statement_digest
 from settlement.v1.statements import AllianceStatement
+from settlement.versions import settlement_rules
 
 _MATRIX_COLUMN_WIDTH = 13
 
@@ -38,8 +39,11 @@ def alliance_workbook(settlement: Settlement) -> bytes:
         "participants owe each other is set off, so who pays whom need not be who owed whom.",
     )
     maker.calculation(statement.obligations)
-    digests = {"alliance": statement_digest(alliance_json(settlement))}
-    digests |= {f"merchant {each.merchant}": statement_digest(merchant_json(each)) for each in settlement.merchants}
+    rules = settlement_rules(settlement.period.settlement_version)
+    digests = {"alliance": statement_digest(rules.alliance_json(settlement))}
+    digests |= {
+        f"merchant {each.merchant}": statement_digest(rules.merchant_json(each)) for each in settlement.merchants
+    }
     maker.proof(digests)
     return maker.book.content()
 

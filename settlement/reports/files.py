@@ -14,8 +14,8 @@ from settlement.reports.alliance_workbook import alliance_workbook
 from settlement.reports.merchant_workbook import merchant_workbook
 from settlement.reports.report_csv import alliance_csv, merchant_csv
 from settlement.v1.month_end import Settlement
-from settlement.v1.report_json import alliance_json, merchant_json
-from settlement.v1.statements import MerchantStatement
+from settlement.v1.statements import MerchantStatement, Period
+from settlement.versions import SettlementRules, settlement_rules
 
 
 class StatementFormat(IntEnum):
@@ -35,13 +35,18 @@ class StatementFile:
     content: bytes
 
 
+def _rules(period: Period) -> SettlementRules:
+    """JSON is the form whose digests stand in the log, so it is the version's; the others may change."""
+    return settlement_rules(period.settlement_version)
+
+
 _OF_ALLIANCE: Mapping[StatementFormat, Callable[[Settlement], bytes]] = {
-    StatementFormat.JSON: alliance_json,
+    StatementFormat.JSON: lambda settlement: _rules(settlement.period).alliance_json(settlement),
     StatementFormat.CSV: alliance_csv,
     StatementFormat.XLSX: alliance_workbook,
 }
 _OF_MERCHANT: Mapping[StatementFormat, Callable[[MerchantStatement], bytes]] = {
-    StatementFormat.JSON: merchant_json,
+    StatementFormat.JSON: lambda statement: _rules(statement.period).merchant_json(statement),
     StatementFormat.CSV: merchant_csv,
     StatementFormat.XLSX: merchant_workbook,
 }

@@ -10,8 +10,9 @@ from settlement.reports.workbook_sheets import SheetMaker, name, window_title
 from settlement.reports.workbook_styles import Kind
 from settlement.v1.money import amount_text
 from settlement.v1.points import Redemption
-from settlement.v1.report_json import merchant_json, statement_digest
+from settlement.v1.report_json import statement_digest
 from settlement.v1.statements import MerchantStatement
+from settlement.versions import settlement_rules
 
 _SET_OFF = "What everybody owes everybody is set off; this payment remains."
 
@@ -55,7 +56,8 @@ def merchant_workbook(statement: MerchantStatement) -> bytes:
         "off, so you may pay, or be paid by, somebody other than those you owed or were owed by.",
     )
     maker.calculation(statement.obligations)
-    maker.proof({f"merchant {statement.merchant}": statement_digest(merchant_json(statement))})
+    rules = settlement_rules(statement.period.settlement_version)
+    maker.proof({f"merchant {statement.merchant}": statement_digest(rules.merchant_json(statement))})
     return maker.book.content()
 
 

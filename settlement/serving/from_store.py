@@ -19,9 +19,9 @@ from clearing.rules.movements import Movement
 from clearing.writer.log_state import read_log_state
 from settlement.reports.files import StatementFormat, statement_file
 from settlement.v1.errors import ContradictorySumsError, WindowNotClosedError
-from settlement.v1.month_end import Settlement, closed_window, settle_upon
+from settlement.v1.month_end import Settlement, closed_window
 from settlement.v1.points import moved_by_issuer
-from settlement.v1.proposal import proposal_of
+from settlement.versions import settlement_rules, settlement_rules_of
 
 SETTLEMENTS_KEPT: Final = 12
 """Closed windows never change, so what one settles to is computed once, as long as it is asked for now and then."""
@@ -53,7 +53,9 @@ class StoredSettlements:
 
     def proposal(self, window: WindowId) -> bytes:
         """See ``Settlements``."""
-        return encode_proposal(proposal_of(self._settled(window))).SerializeToString(deterministic=True)
+        settled = self._settled(window)
+        proposal = settlement_rules(settled.period.settlement_version).proposal_of(settled)
+        return encode_proposal(proposal).SerializeToString(deterministic=True)
 
     def statement(self, window: WindowId, merchant: MerchantId | None, form: StatementFormat) -> bytes:
         """See ``Settlements``."""
@@ -79,7 +81,7 @@ def settle_stored(engine: sqlalchemy.Engine, window: WindowId) -> Settlement:
         root = tile_reader(connection).root(entries.end_index)
     if _sum(before, moved_by_issuer(during)) != after:
         raise ContradictorySumsError(window)
-    return settle_upon(directory, window, before, during, root)
+    return settlement_rules_of(directory, window).settle_upon(directory, window, before, during, root)
 
 
 def _sum(

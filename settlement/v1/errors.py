@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clearing.errors import ClearingError
 from clearing.model import MerchantId, WindowId
 
@@ -30,6 +32,18 @@ class ContradictorySumsError(ClearingError):
             "TRUNCATE summed_stretches, flow_sums, flow_totals"
         )
         self.window = window
+
+
+class UnknownSettlementVersionError(ClearingError):
+    """The window settles by a version of the settlement that this program does not have."""
+
+    def __init__(self, version: int, known: Iterable[int]) -> None:
+        """Name it, and those that there are."""
+        has = ", ".join(map(str, sorted(known)))
+        super().__init__(
+            f"version {version} of the settlement is asked for, and this program has {has}; install one that has it"
+        )
+        self.version = version
 
 
 class NoSuchStatementError(ClearingError):

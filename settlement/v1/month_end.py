@@ -125,6 +125,7 @@ def _period(directory: Directory, window: WindowId, closed: ClosedWindow, log_ro
         currency=constitution.currency,
         currency_decimals=constitution.currency_decimals,
         method=constitution.settlement_method,
+        settlement_version=directory.versions_in(window).settlement,
     )
 
 

@@ -41,6 +41,8 @@ class Period:
     """ISO 4217 code."""
     currency_decimals: int
     method: SettlementMethod
+    settlement_version: int
+    """By which version it is settled."""
 
     @property
     def log_size(self) -> int:
