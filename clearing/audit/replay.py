@@ -1,16 +1,24 @@
 """Replaying a log: every entry decided again by the rules, from nothing but the log, and compared with what it says.
 
 This is the auditor's half of the bargain: the same pure functions as the writer's, over an in-memory ledger, without a
-database.
+database. A log of any length is replayed in the memory that its cards take, and what of it can still be refunded.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
 
+from clearing.audit.references import ReadEntry, References, Statement, decided_presentment
+from clearing.audit.refundable import RefundableTransactions
+from clearing.audit.replay_difference import ReplayDifference
+from clearing.audit.signed_entries import SignedEntries
 from clearing.calendar import moment_of
 from clearing.clock import next_accepted_at
+from clearing.closing import Closing
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import Entry, EntryError, decode_entry
 from clearing.deciding.authentication import (
@@ -23,33 +31,35 @@ from clearing.deciding.authentication import (
     message_time,
 )
 from clearing.deciding.decision import DecidedEntry, decide_founding_message, decide_message, fold
-from clearing.errors import ClearingError, Rejection
+from clearing.errors import Rejection
 from clearing.log.merkle import leaf_hash
 from clearing.log.tree import RightEdge, append
 from clearing.model import ClockKind, CreateAlliance, EntryIndex, Instant, KeyId, Outcome, Points, WindowId
 from clearing.rules.directory import Directory
-from clearing.rules.invariants import Books
+from clearing.rules.invariants import Books, transaction_violations
 from clearing.rules.ledger import Ledger
 from clearing.rules.movements import Flow
 from clearing.rules.presentment import AlreadyDecided
 
-
-class ReplayDifference(ClearingError):
-    """The first entry that is not what the rules make of the log before it."""
-
-    def __init__(self, index: int, what: str) -> None:
-        """``index`` is the entry's; ``what`` says what differs."""
-        super().__init__(f"entry {index}: {what}")
-        self.index = index
-        self.what = what
+LEAVES_PER_APPEND: Final = 4_096
 
 
-class Replay:
-    """The state of a log after the entries stepped through so far."""
+class Replay(Closing):
+    """The state of a log after the entries stepped through so far.
 
-    def __init__(self) -> None:
+    In memory it has the cards, the books and what can still be taken back; everything else that it must know of the
+    entries is in a temporary folder, which goes when the ``with`` block is left.
+    """
+
+    def __init__(self, read_entry: ReadEntry) -> None:
+        """``read_entry`` gives an entry that was stepped through once more, for those that name earlier ones."""
+        self._folder = tempfile.TemporaryDirectory(prefix="clearing-replay-")
+        folder = Path(self._folder.name)
+        transactions = RefundableTransactions()
+        self._references = References(read_entry, folder, transactions)
+        self._signed = SignedEntries(folder / "signed")
         self.directory: Directory | None = None
-        self.ledger = Ledger()
+        self.ledger = Ledger(transactions=transactions)
         self.books = Books()
         self.accepted_at = Instant(0)
         self.size = 0
@@ -63,7 +73,11 @@ class Replay:
         self._edge = RightEdge.empty()
         self._leaf_hashes: list[bytes] = []
         """Of the entries behind ``_edge``."""
-        self._entries_by_key: defaultdict[KeyId, list[tuple[Instant, EntryIndex]]] = defaultdict(list)
+
+    def close(self) -> None:
+        """Remove what was kept for the replay."""
+        self._signed.close()
+        self._folder.cleanup()
 
     def step(self, leaf: bytes) -> DecidedEntry:
         """Decide the log's next entry again, and go on from it.
@@ -75,17 +89,27 @@ class Replay:
             entry = decode_entry(leaf)
             message = self._authenticate(entry, index)
             self._check_time(entry, message, index)
+            said = self._assume(entry, message, index)
             decided = self._decide(entry, message, index)
         except (EntryError, Rejection) as error:
             raise ReplayDifference(index, str(error)) from None
         if isinstance(decided, AlreadyDecided):
             raise ReplayDifference(index, f"its envelope was decided in entry {decided.entry_index} already")
-        _compare(entry, decode_entry(decided.leaf), index)
         if decided.leaf != leaf:
+            _compare(entry, decode_entry(decided.leaf), index)
             # Nothing may ride along in the log that the rules do not see.
             raise ReplayDifference(index, "its bytes are not the canonical form of what it says (docs/protocol.md)")
+        self._references.keep(index, said)
         self._go_on(decided, leaf)
         return decided
+
+    def finish(self) -> None:
+        """Check, after the last entry, what could not be checked at each.
+
+        Raises ``ReplayDifference`` for an entry that decides a reference a second time, or says of one what is not so.
+        """
+        if self.directory is not None:
+            self._references.check(self.directory)
 
     def flows_before(self, window: WindowId) -> list[Flow]:
         """All flows of windows before this one."""
@@ -102,11 +126,8 @@ class Replay:
     def entries_since_compromise(self) -> dict[KeyId, list[EntryIndex]]:
         """For each key that somebody else may have had: the entries it signed since then."""
         keys = self.directory.keys.values() if self.directory is not None else ()
-        return {
-            key.key_id: [index for at, index in self._entries_by_key[key.key_id] if at >= key.compromised_since]
-            for key in keys
-            if key.compromised_since is not None
-        }
+        since = {key.key_id: key.compromised_since for key in keys if key.compromised_since is not None}
+        return self._signed.entries_since(since)
 
     def _authenticate(self, entry: Entry, index: EntryIndex) -> SignedMessage:
         self.signatures += len(entry.envelope.signatures)
@@ -115,6 +136,13 @@ class Replay:
         if entry.envelope.payload_type == instruction_contract.PAYLOAD_TYPE:
             return authenticate_instruction(entry.envelope, self.directory)
         return authenticate_presentment(entry.envelope, self.directory)
+
+    def _assume(self, entry: Entry, message: SignedMessage, index: EntryIndex) -> list[Statement]:
+        """Let the ledger hold what the entry says of references and is not remembered; what has to be checked of it."""
+        if self.directory is None or not isinstance(message, SignedPresentment):
+            return []
+        decided = decided_presentment(index, entry, message.presentment)
+        return self._references.assume(decided, self.directory) if decided is not None else []
 
     def _check_time(self, entry: Entry, message: SignedMessage, index: EntryIndex) -> None:
         """The ledger's time never goes back, and under the presented clock it is the payloads' own."""
@@ -151,29 +179,35 @@ class Replay:
             flows[Flow(posting.movement, posting.issuer, posting.redeemer, posting.priced_on, Points(0))] += (
                 posting.points
             )
+        for recorded in decided.changes.transactions.values():
+            for violation in transaction_violations(recorded):
+                raise ReplayDifference(decided.index, violation)
         fold(self.ledger, decided)
         self._count(decided)
-        for key_id in decided.message.signers:
-            self._entries_by_key[key_id].append((decided.accepted_at, decided.index))
+        self._signed.add(decided.message.signers, decided.accepted_at, decided.index)
         self._leaf_hashes.append(leaf_hash(leaf))
+        if len(self._leaf_hashes) == LEAVES_PER_APPEND:
+            self._append_leaves()
         self.directory, self.accepted_at, self.size = decided.directory, decided.accepted_at, self.size + 1
 
     def _note_window(self, decided: DecidedEntry) -> None:
         """Keep the root at the first entry of each window: where a window's range ends, another begins."""
         if decided.directory.window_starts[decided.directory.window_at(decided.accepted_at)] == decided.index:
-            self._edge = append(self._edge, self._leaf_hashes).edge
-            self._leaf_hashes = []
+            self._append_leaves()
             self._roots[decided.index] = self._edge.root()
 
+    def _append_leaves(self) -> None:
+        self._edge = append(self._edge, self._leaf_hashes).edge
+        self._leaf_hashes = []
+
     def _count(self, decided: DecidedEntry) -> None:
-        entry = decode_entry(decided.leaf)
         match decided.message:
             case SignedPresentment(_, presentment, _):
-                for transaction, result in zip(presentment.transactions, entry.transaction_results, strict=True):
+                for transaction, result in zip(presentment.transactions, decided.results, strict=True):
                     self.outcomes[type(transaction.kind).__name__, result.outcome] += 1
             case SignedInstruction(_, instruction, _):
-                assert entry.instruction_result is not None
-                self.outcomes[type(instruction.action).__name__, entry.instruction_result.outcome] += 1
+                assert decided.instruction_outcome is not None
+                self.outcomes[type(instruction.action).__name__, decided.instruction_outcome] += 1
 
 
 def _flows(windows: Iterable[Counter[Flow]]) -> list[Flow]:

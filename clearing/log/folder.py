@@ -56,6 +56,16 @@ class LogFolder:
 
     directory: Path
     checkpoint: Checkpoint
+    verifier: Verifier
+    """The key that the checkpoint is signed with."""
+
+    def entry(self, index: int) -> bytes:
+        """One entry, checked against its hash in the tree's tile; `entries` checks the tile.
+
+        Reads the whole bundle. Raises FolderError.
+        """
+        entries, _ = self._checked_bundle(index // TILE_WIDTH)
+        return entries[index % TILE_WIDTH]
 
     def entries(self) -> Iterator[bytes]:
         """All entries in order, checking every bundle, every hash tile and finally the root.
@@ -152,7 +162,7 @@ def read_log_folder(directory: Path, verifier: Verifier) -> LogFolder:
     """
     content = _read_file(directory, CHECKPOINT_FILE, None)
     try:
-        return LogFolder(directory, open_checkpoint(content.decode(), verifier))
+        return LogFolder(directory, open_checkpoint(content.decode(), verifier), verifier)
     except UnicodeDecodeError as error:
         raise FolderError(f"{CHECKPOINT_FILE} is not valid UTF-8; it was altered", CHECKPOINT_FILE) from error
     except NoteError as error:

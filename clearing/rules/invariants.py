@@ -87,7 +87,7 @@ def violations(books: Books, ledger: Ledger) -> list[str]:
         *books.own_violations(),
         *_card_violations(books, ledger.cards.values()),
         *_issuer_violations(books, ledger.cards.values()),
-        *(text for recorded in ledger.transactions.values() for text in _transaction_violations(recorded)),
+        *(text for recorded in ledger.transactions.values() for text in transaction_violations(recorded)),
     ]
 
 
@@ -143,7 +143,7 @@ def _issuer_violations(books: Books, cards: Iterable[Card]) -> Iterator[str]:
             )
 
 
-def _transaction_violations(recorded: RecordedTransaction) -> Iterator[str]:
+def transaction_violations(recorded: RecordedTransaction) -> Iterator[str]:
     """A refund never exceeds its original, and a burn was taken whole."""
     name = f"transaction {recorded.reference} of {recorded.merchant}"
     points = recorded.result.points

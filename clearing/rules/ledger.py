@@ -1,11 +1,13 @@
 """The ledger's state as the rules see it: cards, and what was decided under each reference.
 
-The writer fills one with what a batch needs; the auditor's replay keeps one for the whole log.
+The writer fills one with what a batch needs; the auditor's replay keeps one for the whole log, which of the references
+has only those that can still be taken back.
 """
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -67,7 +69,7 @@ class Ledger:
     """Cards and recorded references. Decisions read it; ``apply`` folds what they decided into it."""
 
     cards: dict[CardToken, Card] = field(default_factory=dict)
-    transactions: dict[tuple[MerchantId, Reference], RecordedTransaction] = field(default_factory=dict)
+    transactions: MutableMapping[tuple[MerchantId, Reference], RecordedTransaction] = field(default_factory=dict)
     instructions: dict[InstructionKey, RecordedInstruction] = field(default_factory=dict)
 
     def apply(self, changes: LedgerChanges) -> None:

@@ -42,7 +42,7 @@ FUTURE_TOLERANCE = Instant(5 * 60 * MICROSECONDS_PER_SECOND)
 """How far a till's clock may run ahead of the ledger's."""
 
 _ACCEPTED = Outcome.ACCEPTED
-_KIND_CODES = {
+KIND_CODES = {
     OpenCard: KindCode.OPEN_CARD,
     Earn: KindCode.EARN,
     Burn: KindCode.BURN,
@@ -223,7 +223,7 @@ class _Attempt:
             self.merchant,
             reference,
             content_digest,
-            _KIND_CODES[type(kind)],
+            KIND_CODES[type(kind)],
             card,
             store,
             result,

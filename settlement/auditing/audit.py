@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +19,14 @@ from pathlib import Path
 
 from clearing.audit.evidence import Evidence
 from clearing.audit.replay import Replay
-from clearing.contract.entry import decode_entry
 from clearing.deciding.authentication import SignedInstruction
 from clearing.deciding.decision import DecidedEntry
 from clearing.log.checkpoint import Checkpoint
-from clearing.log.folder import read_log_folder
+from clearing.log.folder import FolderError, LogFolder, read_log_folder
 from clearing.log.note import Verifier
 from clearing.model import ApproveSettlement, EntryIndex, KeyId, Outcome, ProposeSettlement, WindowId
 from clearing.rules.invariants import violations
+from clearing.rules.ledger import Ledger
 from settlement.auditing.export_files import AuditDifference, compare_statements, require_no_other_tiles
 from settlement.versions import settlement_rules_of
 
@@ -79,7 +80,21 @@ def verify_export(
     require_no_other_tiles(directory, folder.checkpoint.size)
     if evidence is not None:
         evidence.require_kept_by(folder)  # 2
-    replay = Replay()
+    try:
+        with Replay(folder.entry) as replay:
+            return _verify_entries(folder, replay, progress, evidence, with_statements)
+    except OSError as error:
+        raise FolderError(
+            f"the audit cannot keep its temporary files in {tempfile.gettempdir()}: {error.strerror}; make room there, "
+            "or name another folder in TMPDIR",
+            tempfile.gettempdir(),
+        ) from None
+
+
+def _verify_entries(
+    folder: LogFolder, replay: Replay, progress: Progress | None, evidence: Evidence | None, with_statements: bool
+) -> AuditReport:
+    """Steps 3 to 7."""
     digests = 0
     false_proposals: dict[WindowId, str] = {}
     """By window: what is wrong with the proposal that stands."""
@@ -88,15 +103,16 @@ def verify_export(
         decided = replay.step(leaf)  # 4
         if isinstance(decided.message, SignedInstruction):
             if decided.index == 0:
-                _check_founding(decided, verifier)
+                _check_founding(decided, folder.verifier)
             digests += _check_settlement(replay, decided, false_proposals, replaced)  # 5
         if progress is not None:
             progress(replay.size, folder.checkpoint.size)
+    replay.finish()
     for difference in false_proposals.values():
         raise AuditDifference(difference)
     _check_invariants(replay)  # 6
     assert replay.directory is not None, "a checkpoint's tree has entries"
-    files = compare_statements(directory, replay.directory) if with_statements else None  # 7
+    files = compare_statements(folder.directory, replay.directory) if with_statements else None  # 7
     closed = replay.directory.closed_windows
     return AuditReport(
         checkpoint=folder.checkpoint,
@@ -134,8 +150,7 @@ def _check_settlement(
     """
     assert isinstance(decided.message, SignedInstruction)
     action = decided.message.instruction.action
-    result = decode_entry(decided.leaf).instruction_result
-    if result is None or result.outcome is not Outcome.ACCEPTED:
+    if decided.instruction_outcome is not Outcome.ACCEPTED:
         return 0
     if isinstance(action, ApproveSettlement) and action.proposal.window in false_proposals:
         raise AuditDifference(false_proposals[action.proposal.window])
@@ -181,7 +196,7 @@ def _compare_proposal(replay: Replay, decided: DecidedEntry, proposed: ProposeSe
 
 
 def _check_invariants(replay: Replay) -> None:
-    found = violations(replay.books, replay.ledger)
+    found = violations(replay.books, Ledger(replay.ledger.cards))  # references are checked as they are decided
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise AuditDifference(f"after entry {replay.size - 1} the books do not hold: {found[0]}{more}")

@@ -101,10 +101,11 @@ def test_the_audit_accepts_the_examples_files(export: Path) -> None:
 
 
 def test_the_replay_finds_the_examples_entries_in_its_files(export: Path) -> None:
-    replay = Replay()
     leaves = list(read_log_folder(export, VERIFIER).entries())
-    for leaf in leaves:
-        replay.step(leaf)
+    with Replay(leaves.__getitem__) as replay:
+        for leaf in leaves:
+            replay.step(leaf)
+        replay.finish()
     assert [leaf.hex() for leaf in leaves] == [entry["entry"] for entry in EXAMPLE["entries"].values()]
 
 

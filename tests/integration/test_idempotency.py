@@ -286,7 +286,8 @@ def test_the_log_read_through_the_gateway_hashes_to_its_checkpoint(alliance: All
     firsts = itertools.accumulate((len(chunk.entries) for chunk in chunks[:-1]), initial=0)
     assert [chunk.first_index for chunk in chunks] == list(firsts)
     assert tree_root([leaf_hash(entry) for entry in entries]) == checkpoint.root
-    replay = Replay()
-    for entry in entries:
-        replay.step(entry)
+    with Replay(entries.__getitem__) as replay:
+        for entry in entries:
+            replay.step(entry)
+        replay.finish()
     assert replay.directory == alliance.gateway.writer.directory

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clearing.audit.replay import ReplayDifference
+from clearing.audit.replay_difference import ReplayDifference
 from clearing.contract.entry import decode_entry
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import Earn, EntryIndex, Instant, Outcome, Points, Presentment, ProposeSettlement
