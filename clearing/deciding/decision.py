@@ -59,7 +59,7 @@ def decide_message(
     require_not_from_future(instruction.issued_at, accepted_at, _LEDGER, "issued_at")
     rules.authorise_instruction(directory, instruction, message.signers, accepted_at)
     require_known(instruction.action)
-    outcome = rules.decide_instruction(directory, ledger, instruction, accepted_at, index)
+    outcome = rules.decide_instruction(directory, ledger, instruction, accepted_at, index, message.signers)
     if isinstance(outcome, AlreadyDecided):
         return outcome
     is_new = instruction.key not in ledger.instructions

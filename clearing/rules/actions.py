@@ -40,7 +40,7 @@ from clearing.rules.founding import found_again
 from clearing.rules.key_register import member_revoked, member_to_be, register_key, revoke_key
 from clearing.rules.membership import admit_merchant, open_store
 from clearing.rules.terms import set_terms
-from clearing.rules.windows import approve_settlement, close_window, propose_settlement, record_payment
+from clearing.rules.windows import approve_settlement, close_window, propose_settlement, proposers_of, record_payment
 
 ActionT = TypeVar("ActionT", bound=Action)
 
@@ -67,6 +67,9 @@ class ActionRule(Generic[ActionT]):
     """How many of them."""
     decide: Callable[[Case, ActionT], Ruling]
     """What it comes to. Reads its arguments only."""
+    proposers: Callable[[Directory, ActionT], frozenset[str]] | None = None
+    """Who proposed what it agrees to: somebody else must sign it, alone or beside them. None: it agrees to nothing that
+    was proposed."""
     office_of: Callable[[Directory, ActionT], MerchantId | None] | None = None
     """The merchant named in it, whose office may sign it alone; None: no office may."""
     is_the_offices: bool = False
@@ -92,7 +95,13 @@ _ROWS: Final = (
     ActionRule(AmendConstitution, _OPERATOR, People.TWO, amend_constitution),
     ActionRule(CloseWindow, _OPERATOR_OR_FINANCE, People.ONE, close_window),
     ActionRule(ProposeSettlement, _OPERATOR_OR_FINANCE, People.ONE, propose_settlement),
-    ActionRule(ApproveSettlement, _OPERATOR_OR_FINANCE, People.TWO_WITH_FOUR_EYES, approve_settlement),
+    ActionRule(
+        ApproveSettlement,
+        _OPERATOR_OR_FINANCE,
+        People.TWO_WITH_FOUR_EYES,
+        approve_settlement,
+        proposers=proposers_of,
+    ),
     ActionRule(RecordPayment, _OPERATOR_OR_FINANCE, People.ONE, record_payment),
 )
 

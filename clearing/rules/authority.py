@@ -142,6 +142,12 @@ def _authorise_alliance(directory: Directory, instruction: Instruction, keys: Se
             ErrorReason.SECOND_SIGNATURE_REQUIRED,
             f"{name} takes the signatures of two people here; have a second one sign too",
         )
+    proposers = rule.proposers(directory, instruction.action) if rule.proposers is not None else frozenset()
+    if people <= proposers:
+        raise Rejection(
+            ErrorReason.SECOND_SIGNATURE_REQUIRED,
+            f"{name} agrees to what {', '.join(sorted(people))} proposed; have somebody else sign it, alone or too",
+        )
 
 
 def require_not_from_future(message_time: Instant, at: Instant, clock: str, field: str) -> None:

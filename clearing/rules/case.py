@@ -20,6 +20,8 @@ class Case:
     ledger: Ledger
     accepted_at: Instant
     entry_index: EntryIndex
+    people: frozenset[str]
+    """Who signs it: the holders of the keys."""
 
     @property
     def today(self) -> datetime.date:

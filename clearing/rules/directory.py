@@ -115,6 +115,8 @@ class ClosedWindow:
     proposal: ProposeSettlement | None = None
     proposed_in: EntryIndex | None = None
     """The entry of the proposal."""
+    proposed_by: frozenset[str] = frozenset()
+    """Who signed it."""
     approved: bool = False
     payments_recorded: frozenset[Payment] = frozenset()
 

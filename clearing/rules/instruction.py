@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, InstructionResult, Outcome
+from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, InstructionResult, KeyId, Outcome
 from clearing.rules.actions import rule_of
 from clearing.rules.case import Case, InstructionDecision
 from clearing.rules.directory import Directory
@@ -22,9 +22,14 @@ def decide_founding(instruction: Instruction, accepted_at: Instant) -> Instructi
 
 
 def decide_instruction(
-    directory: Directory, ledger: Ledger, instruction: Instruction, accepted_at: Instant, entry_index: EntryIndex
+    directory: Directory,
+    ledger: Ledger,
+    instruction: Instruction,
+    accepted_at: Instant,
+    entry_index: EntryIndex,
+    signers: tuple[KeyId, ...],
 ) -> InstructionDecision | AlreadyDecided:
-    """Decide one instruction. Reads its arguments only."""
+    """Decide one instruction, whose signers may sign it. Reads its arguments only."""
     recorded = ledger.instructions.get(instruction.key)
     if recorded is not None:
         if recorded.content_digest == instruction.content_digest:
@@ -32,7 +37,8 @@ def decide_instruction(
         return InstructionDecision(InstructionResult(Outcome.REFERENCE_REUSED), directory)
 
     action = instruction.action
-    ruling = rule_of(action).decide(Case(directory, ledger, accepted_at, entry_index), action)
+    people = frozenset(directory.keys[key_id].registration.holder for key_id in signers)
+    ruling = rule_of(action).decide(Case(directory, ledger, accepted_at, entry_index, people), action)
     match ruling:
         case InstructionDecision():
             return ruling

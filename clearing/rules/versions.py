@@ -43,7 +43,7 @@ class Rules:
         [Directory, Ledger, Presentment, Instant, EntryIndex], PresentmentDecision | AlreadyDecided
     ]
     decide_instruction: Callable[
-        [Directory, Ledger, Instruction, Instant, EntryIndex], InstructionDecision | AlreadyDecided
+        [Directory, Ledger, Instruction, Instant, EntryIndex, tuple[KeyId, ...]], InstructionDecision | AlreadyDecided
     ]
     decide_founding: Callable[[Instruction, Instant], InstructionDecision]
 

@@ -63,7 +63,14 @@ def propose_settlement(case: Case, action: ProposeSettlement) -> Directory | Out
         return Outcome.PROPOSAL_INCOMPLETE
     if any(payer == payee or not {payer, payee} <= participants for payer, payee in pairs):
         return Outcome.PROPOSAL_INCOMPLETE
-    return _with_window(directory, action.window, replace(closed, proposal=action, proposed_in=case.entry_index))
+    proposed = replace(closed, proposal=action, proposed_in=case.entry_index, proposed_by=case.people)
+    return _with_window(directory, action.window, proposed)
+
+
+def proposers_of(directory: Directory, action: ApproveSettlement) -> frozenset[str]:
+    """Who proposed what the window is settled by, as far as it is proposed."""
+    closed = directory.closed_windows.get(action.proposal.window)
+    return closed.proposed_by if closed is not None else frozenset()
 
 
 def approve_settlement(case: Case, action: ApproveSettlement) -> Directory | Outcome:

@@ -11,7 +11,7 @@ from clearing.contract.entry import decode_entry
 from clearing.contract.instruction import decode_instruction
 from clearing.deciding.batch_record import LogEntry
 from clearing.log.tree import RightEdge
-from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, Outcome, WindowId
+from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, KeyId, Outcome, WindowId
 from clearing.postgres.head import read_head
 from clearing.postgres.reading.log_reads import read_window_starts, stream_instructions
 from clearing.postgres.reading.stored_log import LogDamagedError, stored_tiles
@@ -57,7 +57,10 @@ def rebuild_directory(
             continue
         require_known(instruction.action)
         rules = rules_at(directory, entry.accepted_at)
-        decision = rules.decide_instruction(directory, no_cards, instruction, entry.accepted_at, index)
+        # A key that the entry itself registers is not among them: it signs to prove possession, not with authority.
+        keys = (KeyId(signature.keyid) for signature in entry.envelope.signatures)
+        signers = tuple(key_id for key_id in keys if key_id in directory.keys)
+        decision = rules.decide_instruction(directory, no_cards, instruction, entry.accepted_at, index, signers)
         if not isinstance(decision, InstructionDecision) or decision.result != entry.instruction_result:
             raise LogDamagedError(f"the rules decide the instruction of entry {index} otherwise; restore a backup")
         directory = decision.directory

@@ -373,6 +373,9 @@ def test_an_approved_settlement_whose_digest_differs_is_caught(database_url: str
         false_proposal = proposal(alliance, "2026-01")
         false_proposal.alliance_statement_digest = b"\1" * 32
         alliance.accept(propose_settlement=false_proposal)
-        alliance.accept(approve_settlement=instruction_pb2.ApproveSettlement(proposal=false_proposal))
+        alliance.accept(
+            approve_settlement=instruction_pb2.ApproveSettlement(proposal=false_proposal),
+            signers=[alliance.second_operator],
+        )
         with pytest.raises(ClearingError, match=r"the alliance's statement has the digest"):
             audit(alliance, export(alliance, tmp_path / "export"))

@@ -6,6 +6,7 @@ from clearing.contract.instruction import decode_proposal
 from clearing.model import MerchantId, Payment
 from clearing.v1 import instruction_pb2, settlement_pb2
 from tests.integration.alliance import Alliance
+from tests.integration.observation import refusal, untouched
 
 
 def test_the_bakery_pays_the_cinema_for_the_points_it_issued(alliance: Alliance) -> None:
@@ -26,7 +27,13 @@ def test_the_bakery_pays_the_cinema_for_the_points_it_issued(alliance: Alliance)
     # 400 points at 0.0090 EUR
     assert proposal.payments == (Payment(MerchantId("bakery"), MerchantId("cinema"), 360),)
     alliance.accept(propose_settlement=message)
-    alliance.accept(approve_settlement=instruction_pb2.ApproveSettlement(proposal=message))
+    approval = instruction_pb2.ApproveSettlement(proposal=message)
+    # A gateway started again still knows who proposed.
+    alliance.close()
+    alliance.open()
+    with untouched(alliance.engine):
+        assert refusal(lambda: alliance.instruct(approve_settlement=approval)).reason == "SECOND_SIGNATURE_REQUIRED"
+    alliance.accept(approve_settlement=approval, signers=[alliance.second_operator])
     alliance.accept(
         record_payment=instruction_pb2.RecordPayment(
             window="2026-01", payment=message.payments[0], paid_on="2026-02-05", bank_reference="E2E-1"

@@ -126,7 +126,9 @@ def test_a_corrected_proposal_takes_the_place_of_the_first_also_after_a_restart(
 
         right = proposal(alliance, JANUARY)
         alliance.accept(propose_settlement=right)
-        alliance.accept(approve_settlement=instruction_pb2.ApproveSettlement(proposal=right))
+        alliance.accept(
+            approve_settlement=instruction_pb2.ApproveSettlement(proposal=right), signers=[alliance.second_operator]
+        )
         second = check_proposal(JANUARY, proposal_receipt(alliance), alliance.log_key.verifier)
         assert second.entry_index == first.entry_index + 1
         second.require_same(CINEMA, own_statement(alliance))

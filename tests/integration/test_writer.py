@@ -299,7 +299,7 @@ def test_a_restarted_gateway_knows_what_every_kind_of_instruction_made(alliance:
         alliance.accept(signers=[finance], close_window=instruction_pb2.CloseWindow(window=window))
     request = settlement_pb2.GetSettlementRequest(window="2026-01")
     proposal = alliance.settlement.GetSettlement(request, metadata=alliance.authorization(finance)).proposal
-    alliance.accept(signers=[finance], propose_settlement=proposal)
+    alliance.accept(propose_settlement=proposal)
     alliance.accept(signers=[finance], approve_settlement=instruction_pb2.ApproveSettlement(proposal=proposal))
     payment = instruction_pb2.RecordPayment(
         window="2026-01", payment=proposal.payments[0], paid_on="2026-02-05", bank_reference="E2E-1"

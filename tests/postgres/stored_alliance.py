@@ -182,7 +182,7 @@ class StoredAlliance:
                 changes = presented.changes
                 outcomes.extend(result.outcome for result in presented.results)
             else:
-                instructed = decide_instruction(directory, ledger, message, self.now, index)
+                instructed = decide_instruction(directory, ledger, message, self.now, index, ())
                 if not isinstance(instructed, InstructionDecision):
                     continue
                 changes = instructed.changes

@@ -51,6 +51,7 @@ from clearing.model import (
     Instant,
     Instruction,
     InstructionResult,
+    KeyId,
     MerchantId,
     OpenCard,
     OpenStore,
@@ -167,7 +168,7 @@ def founded(terms: CreateAlliance, at: Instant) -> Directory:
             AdmitMerchant(MerchantId(name), name.upper()),
             OpenStore(MerchantId(name), StoreId(f"{name}-1")),
         ):
-            decision = decide_instruction(directory, Ledger(), instruction(name, action, at), at, EntryIndex(1))
+            decision = decide_instruction(directory, Ledger(), instruction(name, action, at), at, EntryIndex(1), ())
             assert isinstance(decision, InstructionDecision)
             assert decision.result.outcome is Outcome.ACCEPTED
             directory = decision.directory
@@ -210,11 +211,11 @@ class World:
             self._record(decision.changes)
         return decision
 
-    def instruct(self, order: Instruction) -> InstructionDecision | AlreadyDecided:
+    def instruct(self, order: Instruction, signers: tuple[KeyId, ...] = ()) -> InstructionDecision | AlreadyDecided:
         """Decide one instruction and make it hold."""
         before = copy.deepcopy((self.directory, self.ledger))
-        decision = decide_instruction(self.directory, self.ledger, order, self.now, self.index)
-        assert decide_instruction(self.directory, self.ledger, order, self.now, self.index) == decision
+        decision = decide_instruction(self.directory, self.ledger, order, self.now, self.index, signers)
+        assert decide_instruction(self.directory, self.ledger, order, self.now, self.index, signers) == decision
         assert (self.directory, self.ledger) == before, "deciding changes nothing"
         self.instructed.setdefault((order.merchant or "", order.reference), order)
         if isinstance(decision, InstructionDecision):
@@ -272,8 +273,10 @@ def _play_line(world: World, line: str) -> None:
         world.now = now
     elif words[0] == "ops" or words[1] == "office":
         party, reference, *action = words if words[0] == "ops" else (words[0], *words[2:])
+        signers = tuple(key_id_of(public_key(word[3:])) for word in action if word.startswith("by="))
+        action = [word for word in action if not word.startswith("by=")]
         order = parse_instruction(world, reference, action, "" if party == "ops" else party)
-        shown = _show_instruction(world.instruct(order))
+        shown = _show_instruction(world.instruct(order, signers))
         assert shown == (expected or "accepted"), shown
     elif words[0] in MEMBERS and words[1] in _STEPS:
         merchant = words[0]

@@ -205,6 +205,43 @@ def test_the_operators_register_a_members_keys_until_it_has_a_valid_office_key_a
     assert registered_by_operator(play("ops i3 revoke k-b-office-2", world)) == "authorised"
 
 
+# Who proposed, who approves, and what comes of it without and with four eyes.
+APPROVALS = """
+k-finance         | k-finance           | second_signature_required | second_signature_required
+k-finance         | k-anna              | authorised                | second_signature_required
+k-finance         | k-anna k-ben        | authorised                | authorised
+k-finance         | k-finance k-anna    | authorised                | authorised
+k-anna            | k-anna-2            | second_signature_required | second_signature_required
+k-anna            | k-anna k-anna-2     | second_signature_required | second_signature_required
+k-anna k-finance  | k-anna k-finance    | second_signature_required | second_signature_required
+k-anna k-finance  | k-ben k-finance     | authorised                | authorised
+"""
+
+
+@pytest.mark.parametrize(
+    ("proposers", "approvers", "alone", "with_four_eyes"),
+    [[cell.strip() for cell in line.split("|")] for line in APPROVALS.strip().splitlines()],
+)
+def test_somebody_else_approves_than_whoever_proposed(
+    proposers: str, approvers: str, alone: str, with_four_eyes: str
+) -> None:
+    one, two = play(KEYS), play(KEYS.replace("ops i1 key k-ben operator ben", ""), four_eyes=True)
+    by = " ".join(f"by={name}" for name in proposers.split())
+    for world, expected in ((one, alone), (two, with_four_eyes)):
+        play(f"at 2026-02-10 | ops c close 2026-01 -> accepted 0..{world.index}", world)
+        play(f"ops p propose 2026-01 v1 {by}", world)
+        assert reason_of_instruction(world, instructed(world, "approve 2026-01 v1"), approvers) == expected
+
+
+def test_a_proposal_that_replaces_another_is_approved_by_others_than_its_own_proposers() -> None:
+    world = play(KEYS)
+    play(f"at 2026-02-10 | ops c close 2026-01 -> accepted 0..{world.index}", world)
+    play("ops p1 propose 2026-01 v1 by=k-anna | ops p2 propose 2026-01 v2 by=k-finance", world)
+    order = instructed(world, "approve 2026-01 v2")
+    assert reason_of_instruction(world, order, "k-finance") == "second_signature_required"
+    assert reason_of_instruction(world, order, "k-anna") == "authorised"
+
+
 def test_for_the_alliance_sign_operators_and_finance_alone() -> None:
     assert {role for row in ACTIONS.values() for role in row.roles} == {Role.OPERATOR, Role.FINANCE}
 
