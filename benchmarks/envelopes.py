@@ -103,7 +103,7 @@ class CallMaker:
 
     def _signed(self, place: int, presented: list[Transaction], presented_at: Instant) -> Envelope:
         return sign_presentment(
-            self.population.verifier.name,
+            self.population.alliance,
             self.population.members[place].merchant,
             self._keys[place],
             presented,

@@ -95,7 +95,7 @@ def serve(connection: Connection, stop: Event, population: Population, process: 
                     connection.send(sum(map(len, stocks)))
                 case Run():
                     calls: list[Iterator[bytes]] = [itertools.repeat(b"")] if order.empty else list(map(iter, stocks))
-                    connection.send(_Callers(order, calls, stop).run(population.verifier))
+                    connection.send(_Callers(order, calls, stop).run(population.alliance.verifier))
         except ClearingError as error:
             connection.send(LoadClientError(str(error)))
 

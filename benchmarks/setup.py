@@ -56,7 +56,7 @@ def admit(connection: GatewayConnection, cards: int) -> tuple[Population, Staff]
     finance = register_new_key(instructor, RegisterKey(role=ROLE_FINANCE, holder="finance"))
     write_private_key(home.key_file("finance", "finance"), finance, None)
     auditor = register_new_key(instructor, RegisterKey(role=ROLE_AUDITOR, holder="auditor"))
-    population = Population(connection.alliance.verifier, members, cards)
+    population = Population(connection.alliance, members, cards)
     return population, Staff(operator, home.key_file("finance", "finance"), auditor)
 
 

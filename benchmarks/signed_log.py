@@ -11,6 +11,7 @@ from benchmarks.workload import FOUNDED_AT, TIME_ZONE, Member
 from clearing.clock import next_accepted_at
 from clearing.contract.entry import timestamp_of
 from clearing.contract.instruction import PAYLOAD_TYPE
+from clearing.contract.log_identity import LogIdentity
 from clearing.deciding.authentication import (
     SignedMessage,
     authenticate_founding,
@@ -20,7 +21,15 @@ from clearing.deciding.authentication import (
 )
 from clearing.deciding.decision import DecidedEntry, decide_founding_message, decide_message, fold
 from clearing.log.note import Signer
-from clearing.model import RULES_VERSION, SETTLEMENT_VERSION, ClockKind, EntryIndex, Instant, MerchantId
+from clearing.model import (
+    MICROSECONDS_PER_DAY,
+    RULES_VERSION,
+    SETTLEMENT_VERSION,
+    ClockKind,
+    EntryIndex,
+    Instant,
+    MerchantId,
+)
 from clearing.rules.directory import Directory
 from clearing.rules.ledger import Ledger
 from clearing.rules.presentment import AlreadyDecided
@@ -72,7 +81,7 @@ class SignedLog:
     ) -> DecidedEntry | AlreadyDecided:
         """A presentment of a member's."""
         envelope = sign_presentment(
-            ORIGIN,
+            LogIdentity(self.signer.verifier, self.directory.log_id),
             member.merchant,
             PrivateKey(member.seed),
             transactions,
@@ -103,7 +112,11 @@ class SignedLog:
     def _signed(self, instruction: Instruction, signers: Sequence[PrivateKey]) -> Envelope:
         instruction.origin = ORIGIN
         instruction.reference = f"instruction-{self.size}"
-        instruction.issued_at.CopyFrom(timestamp_of(max(self.accepted_at, FOUNDED_AT)))
+        issued_at = Instant(max(self.accepted_at, FOUNDED_AT))
+        instruction.issued_at.CopyFrom(timestamp_of(issued_at))
+        if self.size:
+            instruction.log_id = self.directory.log_id
+            instruction.expires_at.CopyFrom(timestamp_of(Instant(issued_at + MICROSECONDS_PER_DAY)))
         return sign_envelope(instruction.SerializeToString(), PAYLOAD_TYPE, signers)
 
     def _admit(self, merchant: MerchantId) -> Member:

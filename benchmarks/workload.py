@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from clearing.calendar import instant_of
-from clearing.log.note import Verifier
+from clearing.contract.log_identity import LogIdentity
 from clearing.model import Instant, MerchantId, StoreId, WindowId
 
 TIME_ZONE: Final = "Europe/Berlin"
@@ -71,7 +71,7 @@ class Member:
 class Population:
     """Everybody and every card of the load."""
 
-    verifier: Verifier
+    alliance: LogIdentity
     members: tuple[Member, ...]
     cards: int
 

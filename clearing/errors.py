@@ -46,6 +46,9 @@ class ErrorReason(IntEnum):
     TRANSACTION_RATE_LIMIT = 32
     OFFICE_MUST_SIGN = 40
     UNKNOWN_VERSION = 41
+    WRONG_LOG = 45
+    INSTRUCTION_EXPIRED = 46
+    SIGNED_BEFORE_FOUNDING = 47
 
 
 class Rejection(ClearingError):

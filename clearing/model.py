@@ -10,6 +10,7 @@ of the time (docs/performance.md).
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -169,7 +170,26 @@ class Refund(NamedTuple):
     """None: all that remains of the original."""
 
 
-TransactionKind = OpenCard | Earn | Burn | Refund
+TransactionDetails = OpenCard | Earn | Burn | Refund
+"""What a transaction of each kind says beyond what they all say."""
+
+
+class TransactionKind(IntEnum):
+    """The kinds of transaction; numbers as in ``clearing.v1.TransactionKind``, names as the members of its ``kind``."""
+
+    OPEN_CARD = 1
+    EARN = 2
+    BURN = 3
+    REFUND = 4
+
+
+KIND_OF: Mapping[type[TransactionDetails], TransactionKind] = {
+    OpenCard: TransactionKind.OPEN_CARD,
+    Earn: TransactionKind.EARN,
+    Burn: TransactionKind.BURN,
+    Refund: TransactionKind.REFUND,
+}
+"""The kind of each form of details."""
 
 
 class Transaction(NamedTuple):
@@ -182,7 +202,7 @@ class Transaction(NamedTuple):
     channel: Channel
     unit: str
     """Empty: the alliance's unit."""
-    kind: TransactionKind
+    kind: TransactionDetails
     content_digest: bytes
     """First 16 bytes of the SHA-256 of the canonical protobuf form, times cut to the microsecond: tells the same
     content from other content."""
@@ -196,6 +216,8 @@ class Presentment(NamedTuple):
     presented_at: Instant
     atomic: bool
     transactions: tuple[Transaction, ...]
+    log_id: bytes = b""
+    """The log it is for: the first 16 bytes of the RFC 6962 leaf hash of its entry 0."""
 
 
 # ---- what an operator or finance instructs ----
@@ -384,9 +406,14 @@ class Instruction:
     reference: Reference
     action: Action
     content_digest: bytes
-    """First 16 bytes of the SHA-256 of the instruction's canonical protobuf form without ``issued_at``."""
+    """First 16 bytes of the SHA-256 of the instruction's canonical protobuf form without ``issued_at`` and
+    ``expires_at``."""
     merchant: MerchantId | None = None
     """The party: the merchant whose office signs; None: the alliance's people sign."""
+    log_id: bytes = b""
+    """As in ``Presentment``; empty in the founding instruction, whose entry makes the log."""
+    expires_at: Instant | None = None
+    """It is decided before here or not at all; None in the founding instruction only."""
 
     @property
     def key(self) -> InstructionKey:
@@ -409,6 +436,15 @@ class TransactionResult(NamedTuple):
     """What the card owes afterwards."""
     original_index: EntryIndex | None = None
     """Where the reference was decided before: the entry with the original."""
+
+
+class EntryLinks(NamedTuple):
+    """Where an entry says that others are, so that a database that lost one contradicts itself."""
+
+    last_instruction_index: EntryIndex
+    """The last instruction before it; 0 for entry 0 itself."""
+    month_first_index: EntryIndex
+    """The first entry of its month."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from back_office.cli.options import JsonOption, ReadKeyOption, settings_of
 from back_office.client.connection import GatewayConnection, reader
 from back_office.client.earlier import read_evidence
 from back_office.client.entry_text import print_entry
-from back_office.client.home import read_alliance
 from clearing.audit.folder_proof import prove_entry, prove_reference
 from clearing.contract.entry import decode_entry
 from clearing.errors import ClearingError
 from clearing.log.note import NoteError, Verifier, parse_verifier
 from clearing.log.proof import verify_proof
+from merchant_gateway.client.alliance_file import read_alliance
 from merchant_gateway.client.log_export import LogExporter
 from settlement.auditing.audit import verify_export
 

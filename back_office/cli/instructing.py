@@ -21,10 +21,10 @@ from back_office.client.outcomes import explanation
 from clearing.clock import system_time
 from clearing.contract.bounds import reference as checked_reference
 from clearing.contract.bounds import slug
-from clearing.contract.entry import instant_of, timestamp_of
+from clearing.contract.entry import timestamp_of
 from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction
 from clearing.errors import ClearingError
-from clearing.model import ClockKind, Instant, Outcome
+from clearing.model import MICROSECONDS_PER_DAY, ClockKind, Instant, Outcome
 from clearing.runtime.settings import Settings
 from clearing.signing.envelope import sign_envelope
 from clearing.signing.keys import PrivateKey
@@ -32,6 +32,10 @@ from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.instruction_pb2 import Instruction
 
 REFERENCE_LENGTH_MAX = 64
+DAYS_TO_ARRIVE = 1
+"""How long after it was signed an instruction that is sent at once may be decided."""
+DAYS_FOR_OTHERS_TO_SIGN = 14
+"""The same of a draft, which others are to sign first."""
 ATTEMPTS_MAX = 100
 """After so many refusals of the same instruction, each under a reference of its own, something else is wrong."""
 
@@ -143,8 +147,14 @@ class Instructor:
     ) -> None:
         """Write it to a file instead, for others to sign. Raises ``Rejection`` or ``DraftError``."""
         reference = self.signing.reference or reference_of(*reference_parts)
-        write_draft(path, self._envelope(action, reference, also_signs, not_before))
-        say(f"{reference} is signed and written to {path}. Next: clearing sign {path}, then: clearing instruct {path}")
+        envelope = self._envelope(action, reference, also_signs, not_before)
+        write_draft(path, envelope)
+        expires_at = decode_instruction(envelope.payload).expires_at
+        until = f", until {time_text(expires_at)}" if expires_at is not None else ""
+        say(
+            f"{reference} is signed and written to {path}. Next: clearing sign {path}, then: clearing instruct {path}"
+            f"{until}"
+        )
 
     def _envelope(
         self, action: Instruction, reference: str, also_signs: Sequence[PrivateKey], not_before: Instant | None
@@ -152,9 +162,13 @@ class Instructor:
         instruction = Instruction()
         instruction.CopyFrom(action)
         instruction.origin = self.connection.alliance.origin
+        instruction.log_id = self.connection.alliance.log_id
         instruction.reference = checked_reference(reference, "reference")
         instruction.merchant = self.signing.office or ""
-        instruction.issued_at.CopyFrom(timestamp_of(self._issued_at(not_before)))
+        issued_at = self._issued_at(not_before)
+        days = DAYS_FOR_OTHERS_TO_SIGN if self.signing.draft is not None else DAYS_TO_ARRIVE
+        instruction.issued_at.CopyFrom(timestamp_of(issued_at))
+        instruction.expires_at.CopyFrom(timestamp_of(Instant(issued_at + days * MICROSECONDS_PER_DAY)))
         payload = instruction.SerializeToString(deterministic=True)
         decode_instruction(payload)  # what the gateway would refuse is refused here, naming the same field
         signers = {key.key_id: key for key in (*self.keys, *also_signs)}
@@ -167,12 +181,14 @@ class Instructor:
             return moment(self.signing.at, constitution.time_zone, "--at")
         if ClockKind(constitution.clock) is ClockKind.SYSTEM:
             return now
-        newest = instant_of(self.connection.answer.accepted_at)
+        newest = self.connection.ledger_time
         # Never beyond the wall clock: the gateway takes no message from the future.
         return min(max(newest, not_before or newest), max(now, newest))
 
     def _decided(self, envelope: Envelope) -> Decided:
-        return decided_by(envelope, self.connection.instruct(envelope), self.connection.alliance.verifier)
+        decided = decided_by(envelope, self.connection.instruct(envelope), self.connection.alliance.verifier)
+        self.connection.heard_of(decided.accepted_at)
+        return decided
 
 
 def carry_out(

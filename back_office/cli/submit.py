@@ -75,7 +75,7 @@ def submit(
             ReceiptStore(receipts, verifier) if receipts is not None else nullcontext() as kept,
             MerchantConnection(
                 settings.address,
-                verifier,
+                gateway.alliance,
                 receipts=kept,
                 credentials=channel_credentials_of(settings),
                 insecure_plaintext=settings.insecure_plaintext,

@@ -7,9 +7,12 @@ from pathlib import Path
 import grpc
 
 from back_office.client.encryption import channel_credentials_of
-from back_office.client.home import Alliance, home_of, signing_keys
+from back_office.client.home import home_of, signing_keys
+from clearing.contract.entry import instant_of
+from clearing.contract.log_identity import LogIdentity
 from clearing.contract.receipt import Receipt, receipt_of
 from clearing.errors import ClearingError
+from clearing.model import Instant
 from clearing.runtime.settings import Settings
 from clearing.signing.keys import PrivateKey
 from clearing.v1.envelope_pb2 import Envelope
@@ -37,7 +40,7 @@ class GatewayConnection(GatewayChannel):
 
         Raises ``NoGatewayError``, ``WrongAllianceError`` or ``HomeError``.
         """
-        self.alliance: Alliance = home_of(settings).alliance()
+        self.alliance: LogIdentity = home_of(settings).alliance()
         super().__init__(
             settings.address,
             self.alliance.origin,
@@ -51,6 +54,12 @@ class GatewayConnection(GatewayChannel):
         except BaseException:
             self.close()
             raise
+        self.ledger_time = instant_of(self.answer.accepted_at)
+        """The time of the newest entry that is known here."""
+
+    def heard_of(self, accepted_at: Instant) -> None:
+        """An entry of this time is in the log."""
+        self.ledger_time = max(self.ledger_time, accepted_at)
 
     @property
     def constitution(self) -> CreateAlliance:
@@ -80,6 +89,12 @@ class GatewayConnection(GatewayChannel):
             raise WrongAllianceError(
                 f"the gateway at {self.address} is of the alliance {answer.origin}, and the home folder "
                 f"{self.settings.home} of {self.alliance.origin}; choose another --address or --home"
+            )
+        if answer.log_id != self.alliance.log_id:
+            raise WrongAllianceError(
+                f"the gateway at {self.address} has the log {answer.log_id.hex()}, and alliance.json in the home "
+                f"folder {self.settings.home} names {self.alliance.log_id.hex()}: {answer.origin} was founded anew; "
+                "copy alliance.json from the operator's home again, or choose another --address or --home"
             )
         return answer
 

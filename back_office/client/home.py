@@ -1,6 +1,6 @@
 """The home folder of an installation: which file in it is what.
 
-* ``alliance.json`` — the alliance's origin and its log's verifier; nothing secret: whoever reads or signs has a copy.
+* ``alliance.json`` — the alliance's origin, its log's verifier and id; nothing secret: all who read or sign have it.
 * ``keys/log.pem`` — signs the log's checkpoints; only the gateway needs it.
 * ``keys/<role>-<holder>.pem``, ``keys/merchant-<merchant>.pem`` — people's and merchants' keys.
 * ``card-token.secret`` — what ``clearing submit`` derives card tokens from.
@@ -9,32 +9,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from clearing.contract.log_identity import LogIdentity
 from clearing.errors import ClearingError
-from clearing.log.note import NoteError, Signer, Verifier, parse_verifier
+from clearing.log.note import Signer
 from clearing.runtime.settings import Settings
 from clearing.signing.key_files import read_private_key
 from clearing.signing.keys import PrivateKey
+from merchant_gateway.client.alliance_file import alliance_file_text, read_alliance
 
 
 class HomeError(ClearingError):
     """Something in the home folder is missing, or is not what it should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alliance:
-    """What everyone may know of the alliance: the verifier of its log, whose name is the origin."""
-
-    verifier: Verifier
-
-    @property
-    def origin(self) -> str:
-        """The name of the alliance's log, which every signed message carries."""
-        return self.verifier.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +34,7 @@ class Home:
 
     @property
     def alliance_file(self) -> Path:
-        """Origin and log verifier."""
+        """Origin, log verifier and log id."""
         return self.directory / "alliance.json"
 
     @property
@@ -80,16 +69,15 @@ class Home:
         except OSError as error:
             raise HomeError(f"cannot make {error.filename}: {error.strerror}; choose another --home") from None
 
-    def alliance(self) -> Alliance:
-        """What ``alliance.json`` says. Raises ``HomeError``."""
+    def alliance(self) -> LogIdentity:
+        """What ``alliance.json`` says. Raises ``AllianceFileError``."""
         return read_alliance(self.alliance_file)
 
-    def write_alliance(self, alliance: Alliance) -> None:
+    def write_alliance(self, alliance: LogIdentity) -> None:
         """Write ``alliance.json``, whole or not at all. Raises ``HomeError``."""
-        content = {"origin": alliance.origin, "log_verifier": alliance.verifier.vkey}
         unfinished = self.alliance_file.with_suffix(".unfinished")
         try:
-            unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            unfinished.write_text(alliance_file_text(alliance), encoding="utf-8")
             unfinished.replace(self.alliance_file)
         except OSError as error:
             raise HomeError(f"cannot write {self.alliance_file}: {error.strerror}") from None
@@ -114,26 +102,6 @@ class Home:
             raise HomeError(f"no key lies in {self.keys}; name yours with --key FILE or CLEARING_KEY")
         names = ", ".join(path.name for path in candidates)
         raise HomeError(f"several keys lie in {self.keys} ({names}); say which with --key FILE or CLEARING_KEY")
-
-
-def read_alliance(path: Path) -> Alliance:
-    """What an ``alliance.json`` says. Raises ``HomeError``."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        origin, vkey = content["origin"], content["log_verifier"]
-        verifier = parse_verifier(vkey)
-    except FileNotFoundError:
-        raise HomeError(
-            f"there is no {path}; found an alliance first (clearing init ORIGIN), copy the file from the "
-            "operator's home, or name the right folder with --home"
-        ) from None
-    except OSError as error:
-        raise HomeError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, NoteError):
-        raise HomeError(f"{path} is damaged; copy it again from the operator's home") from None
-    if verifier.name != origin:
-        raise HomeError(f"{path} contradicts itself: its verifier is not that of its origin; copy it again")
-    return Alliance(verifier)
 
 
 def home_of(settings: Settings) -> Home:

@@ -96,7 +96,7 @@ def _trade(
     scenario = Scenario()
     outcomes: Counter[Outcome] = Counter()
     clients = {
-        merchant: MerchantClient(settings.address, connection.alliance.verifier, MerchantId(merchant), key)
+        merchant: MerchantClient(settings.address, connection.alliance, MerchantId(merchant), key)
         for merchant, key in demo_alliance.merchant_keys.items()
     }
     days = list(scenario.days())

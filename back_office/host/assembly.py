@@ -24,6 +24,7 @@ from merchant_gateway.server.authentication import Authenticator, LeadingThatHol
 from merchant_gateway.server.call_report import CallReport
 from merchant_gateway.server.calls import caller_of
 from merchant_gateway.server.certificates import Certificates
+from merchant_gateway.server.decided_before import DecidedBefore
 from merchant_gateway.server.limits import RateLimiter
 from merchant_gateway.server.operations import Operations
 from merchant_gateway.server.server import GatewayServer
@@ -64,6 +65,7 @@ class Gateway:
             wall_clock,
             certificates=Certificates(required=access.client_certificates),
             limiter=RateLimiter(access.limits),
+            decided_before=DecidedBefore(engine),
             leading_that_hold=leading_that_hold,
         )
         settlements = settlements if settlements is not None else StoredSettlements(engine)

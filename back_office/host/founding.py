@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from back_office.client.home import Alliance, Home, home_of
+from back_office.client.home import Home, home_of
 from back_office.client.instruction_receipt import Decided, decided_by
 from back_office.host.database import migrated_database
 from clearing.contract.bounds import slug
-from clearing.contract.entry import timestamp_of
-from clearing.contract.instruction import PAYLOAD_TYPE
+from clearing.contract.entry import decode_entry, timestamp_of
+from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction
+from clearing.contract.log_identity import LogIdentity, log_id_of
 from clearing.deciding.authentication import SignedInstruction, authenticate_founding
 from clearing.errors import ClearingError, Rejection
 from clearing.log.note import Signer, Verifier
-from clearing.model import RULES_VERSION, SETTLEMENT_VERSION, Instant, Role
+from clearing.model import RULES_VERSION, SETTLEMENT_VERSION, EntryIndex, Instant, Role
+from clearing.model import CreateAlliance as CreateAllianceAction
 from clearing.postgres.database_errors import translated_errors
 from clearing.postgres.head import read_head
+from clearing.postgres.reading.stored_log import stored_leaf
 from clearing.runtime.settings import Settings
 from clearing.signing.envelope import sign_envelope
 from clearing.signing.key_files import KeyFileExistsError, read_private_key, write_private_key
@@ -113,6 +116,7 @@ def _write(
     with migrated_database(settings, "clearing init") as engine:
         with translated_errors(), engine.connect() as connection:
             if read_head(connection) is not None:
+                _complete(home, signer, stored_leaf(connection, EntryIndex(0)))
                 raise AlreadyFoundedError(
                     "an alliance is founded in this database already; serve it with: clearing gateway, or choose "
                     "another --home or CLEARING_DATABASE_URL for a new one"
@@ -121,7 +125,6 @@ def _write(
         for path, key in keys.items():
             _keep(path, key, settings)
         card_secret(home.card_token_secret_file)  # made now, so that it is backed up with the keys
-        home.write_alliance(Alliance(signer.verifier))
         writer = Writer(engine, signer)
         try:
             (reply,) = writer.submit([founding]).result()
@@ -129,4 +132,14 @@ def _write(
             writer.close()
     if isinstance(reply, Rejection):
         raise reply
-    return decided_by(founding.envelope, reply, signer.verifier)
+    decided = decided_by(founding.envelope, reply, signer.verifier)
+    home.write_alliance(LogIdentity(signer.verifier, log_id_of(reply.leaf)))
+    return decided
+
+
+def _complete(home: Home, signer: Signer, founding: bytes) -> None:
+    """Write the ``alliance.json`` of a founding that was interrupted once its entry was in the log."""
+    action = decode_instruction(decode_entry(founding).envelope.payload).action
+    is_ours = isinstance(action, CreateAllianceAction) and action.log_verifier == signer.vkey
+    if is_ours and not home.alliance_file.exists():
+        home.write_alliance(LogIdentity(signer.verifier, log_id_of(founding)))

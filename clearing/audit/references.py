@@ -27,6 +27,7 @@ from clearing.audit.sorted_records import SortedRecords
 from clearing.contract.entry import Entry, EntryError, decode_entry
 from clearing.contract.presentment import PAYLOAD_TYPE, decode_presentment
 from clearing.model import (
+    KIND_OF,
     CardToken,
     EntryIndex,
     Instant,
@@ -34,13 +35,14 @@ from clearing.model import (
     Presentment,
     Refund,
     StoreId,
+    TransactionKind,
     TransactionResult,
     refused,
 )
 from clearing.rules.card import Card
 from clearing.rules.directory import Directory
-from clearing.rules.ledger import KindCode, Ledger, RecordedTransaction
-from clearing.rules.presentment import KIND_CODES, AlreadyDecided
+from clearing.rules.ledger import Ledger, RecordedTransaction
+from clearing.rules.presentment import entry_that_decided_all
 from clearing.rules.versions import rules_at
 
 DIGEST_BYTES: Final = 10
@@ -248,7 +250,7 @@ def _recorded(entry: DecidedPresentment, position: int, directory: Directory) ->
         merchant=entry.presentment.merchant,
         reference=transaction.reference,
         content_digest=transaction.content_digest,
-        kind=KIND_CODES[type(transaction.kind)],
+        kind=KIND_OF[type(transaction.kind)],
         card=transaction.card,
         store=transaction.store,
         result=result,
@@ -267,7 +269,7 @@ def _as_said(key: Key, outcome: Outcome, card: CardToken) -> RecordedTransaction
         merchant=merchant,
         reference=reference,
         content_digest=b"",
-        kind=KindCode.OPEN_CARD if outcome is Outcome.ORIGINAL_NOT_REFUNDABLE else KindCode.EARN,
+        kind=TransactionKind.OPEN_CARD if outcome is Outcome.ORIGINAL_NOT_REFUNDABLE else TransactionKind.EARN,
         card=CardToken("") if outcome in REFUSALS_BY_ORIGINAL[:2] else card,
         store=StoreId(""),
         result=refused(Outcome.ACCEPTED if accepted else Outcome.UNKNOWN_CARD),
@@ -284,10 +286,11 @@ def _outcome_of_refund(
     ledger = Ledger({transaction.card: Card(transaction.card)})
     if original is not None:
         ledger.transactions[original.merchant, original.reference] = original
+    if entry_that_decided_all(ledger, alone) is not None:
+        # A refund that names itself, and was decided before, is no refusal for its original at all.
+        return Outcome.REFERENCE_REUSED
     rules = rules_at(directory, entry.accepted_at)
-    decided = rules.decide_presentment(directory, ledger, alone, entry.accepted_at, entry.entry_index)
-    # Where a refund names itself, and was decided before, it is no refusal for its original at all.
-    return decided.results[0].outcome if not isinstance(decided, AlreadyDecided) else Outcome.REFERENCE_REUSED
+    return rules.decide_presentment(directory, ledger, alone, entry.accepted_at, entry.entry_index).results[0].outcome
 
 
 def _digest(key: Key) -> bytes:

@@ -8,9 +8,9 @@ import pickle
 from collections.abc import Iterator, MutableMapping
 from typing import Any, Final
 
-from clearing.model import MerchantId, Outcome, Reference, TransactionResult
+from clearing.model import MerchantId, Outcome, Reference, TransactionKind, TransactionResult
 from clearing.rules.card import LotKey, Taken
-from clearing.rules.ledger import KindCode, RecordedTransaction
+from clearing.rules.ledger import RecordedTransaction
 
 Key = tuple[MerchantId, Reference]
 
@@ -18,7 +18,7 @@ Key = tuple[MerchantId, Reference]
 def can_be_refunded(recorded: RecordedTransaction) -> bool:
     """Whether a refund of it can still be accepted: of an accepted earn or burn, for ever, until nothing is left."""
     return (
-        recorded.kind in (KindCode.EARN, KindCode.BURN)
+        recorded.kind in (TransactionKind.EARN, TransactionKind.BURN)
         and recorded.result.outcome is Outcome.ACCEPTED
         and recorded.points_refunded < recorded.result.points
     )
@@ -72,7 +72,7 @@ _TYPES: Final[tuple[type, ...]] = (
     TransactionResult,
     Taken,
     LotKey,
-    KindCode,
+    TransactionKind,
     Outcome,
     datetime.date,
 )

@@ -34,7 +34,7 @@ from clearing.model import (
 
 NANOS_PER_MICROSECOND = 1_000
 
-PAYLOAD_BYTES_MAX = 49_152
+PAYLOAD_BYTES_MAX = 40_960
 TRANSACTIONS_MAX = 500
 SIGNATURES_MAX = 4
 EXPIRE_CARDS_MAX = 500
@@ -49,6 +49,9 @@ AMENDABLE: Final[Mapping[str, tuple[int, int]]] = {
     "notice_days": (0, 366),
 }
 """What of a constitution can be amended, and the least and the most that it may be."""
+LOG_ID_BYTES = 16
+INSTRUCTION_LIFETIME_DAYS_MAX = 30
+"""How long after it was issued an instruction may still be decided."""
 
 _REFERENCE = re.compile(r"[!-~]{1,64}")
 _CARD_TOKEN = re.compile(r"card_[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -220,6 +223,11 @@ def bank_reference(text: str, field: str) -> str:
     if not _BANK_REFERENCE.fullmatch(text):
         invalid(field, "must be 1 to 35 of A-Z, a-z, 0-9 and hyphens")
     return text
+
+
+def log_id(value: bytes, field: str) -> bytes:
+    """The id of a log, or nothing: whether it is the right one, and whether there must be one, is a rule."""
+    return exact_bytes(value, LOG_ID_BYTES, field) if value else value
 
 
 def exact_bytes(value: bytes, length: int, field: str) -> bytes:

@@ -13,6 +13,7 @@ from clearing.errors import ClearingError
 from clearing.model import (
     MICROSECONDS_PER_SECOND,
     EntryIndex,
+    EntryLinks,
     Instant,
     InstructionResult,
     Outcome,
@@ -39,6 +40,7 @@ class Entry:
     accepted_at: Instant
     transaction_results: tuple[TransactionResult, ...]
     instruction_result: InstructionResult | None
+    links: EntryLinks
 
 
 def timestamp_of(instant: Instant) -> Timestamp:
@@ -52,7 +54,9 @@ def instant_of(timestamp: Timestamp) -> Instant:
     return Instant(timestamp.seconds * MICROSECONDS_PER_SECOND + timestamp.nanos // 1000)
 
 
-def encode_presentment_entry(envelope: Envelope, accepted_at: Instant, results: Sequence[TransactionResult]) -> bytes:
+def encode_presentment_entry(
+    envelope: Envelope, accepted_at: Instant, results: Sequence[TransactionResult], links: EntryLinks
+) -> bytes:
     """The leaf of a decided presentment."""
     entry = entry_pb2.Entry()
     # By assignment: to make messages by keywords takes twice as long.
@@ -68,6 +72,7 @@ def encode_presentment_entry(envelope: Envelope, accepted_at: Instant, results: 
         result.points_owed = points_owed
         if original_index is not None:
             result.original_index = original_index
+    entry.last_instruction_index, entry.month_first_index = links
     # The envelope is the first field, and serialised fields follow one another: so it is not copied into a message.
     serialised = envelope.SerializeToString()
     return _checked(_envelope_prefix(len(serialised)) + serialised + entry.SerializeToString())
@@ -83,7 +88,9 @@ def _envelope_prefix(length: int) -> bytes:
     return bytes([*prefix, length])
 
 
-def encode_instruction_entry(envelope: Envelope, accepted_at: Instant, result: InstructionResult) -> bytes:
+def encode_instruction_entry(
+    envelope: Envelope, accepted_at: Instant, result: InstructionResult, links: EntryLinks
+) -> bytes:
     """The leaf of a decided instruction."""
     message = entry_pb2.InstructionResult(
         outcome=int(result.outcome),  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
@@ -92,7 +99,13 @@ def encode_instruction_entry(envelope: Envelope, accepted_at: Instant, result: I
     if result.window_range is not None:
         message.window_range.first_index = result.window_range.first_index
         message.window_range.end_index = result.window_range.end_index
-    entry = entry_pb2.Entry(envelope=envelope, accepted_at=timestamp_of(accepted_at), instruction_result=message)
+    entry = entry_pb2.Entry(
+        envelope=envelope,
+        accepted_at=timestamp_of(accepted_at),
+        instruction_result=message,
+        last_instruction_index=links.last_instruction_index,
+        month_first_index=links.month_first_index,
+    )
     return _checked(entry.SerializeToString(deterministic=True))
 
 
@@ -112,6 +125,7 @@ def decode_entry(leaf: bytes) -> Entry:
             instruction_result=(
                 _instruction_result(message.instruction_result) if message.HasField("instruction_result") else None
             ),
+            links=EntryLinks(EntryIndex(message.last_instruction_index), EntryIndex(message.month_first_index)),
         )
     except (DecodeError, ValueError) as error:
         raise EntryError(f"not an entry of a clearing log: {error}") from None

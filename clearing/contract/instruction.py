@@ -12,6 +12,7 @@ from clearing.contract import bounds
 from clearing.contract.decoding import content_digest, parse_strictly
 from clearing.log.note import NoteError, parse_verifier
 from clearing.model import (
+    MICROSECONDS_PER_DAY,
     Action,
     AdmitMerchant,
     AdoptRules,
@@ -44,14 +45,17 @@ def decode_instruction(payload: bytes) -> Instruction:
     """The instruction in these bytes. Raises ``Rejection`` naming what is wrong and the field."""
     message = parse_strictly(instruction_pb2.Instruction(), payload)
     issued_at = bounds.instant(message.issued_at, "issued_at")
+    log_id = bounds.log_id(message.log_id, "log_id")
     name = message.WhichOneof("action")
     if name is None:
         bounds.invalid("action", "must be one of the actions the contract names")
     action = DECODERS[name](getattr(message, name), name)
     if isinstance(action, CreateAlliance):
         _require_log_of(action, message.origin, name)
+    expires_at = _expires_at(message, issued_at, is_founding=isinstance(action, CreateAlliance))
     # Signed again at another time it is still the same instruction.
     message.ClearField("issued_at")
+    message.ClearField("expires_at")
     return Instruction(
         origin=message.origin,
         issued_at=issued_at,
@@ -59,7 +63,25 @@ def decode_instruction(payload: bytes) -> Instruction:
         action=action,
         content_digest=content_digest(message),
         merchant=bounds.merchant(message.merchant, "merchant") if message.merchant else None,
+        log_id=log_id,
+        expires_at=expires_at,
     )
+
+
+def _expires_at(message: instruction_pb2.Instruction, issued_at: Instant, *, is_founding: bool) -> Instant | None:
+    """Until when it may be decided. A founding has no end, and names no log: its entry makes the log."""
+    if is_founding:
+        for field in ("log_id", "expires_at"):
+            if getattr(message, field) not in (b"", Timestamp()):
+                bounds.invalid(field, "must be absent in the instruction that founds the alliance")
+        return None
+    expires_at = bounds.instant(message.expires_at, "expires_at")
+    latest = issued_at + bounds.INSTRUCTION_LIFETIME_DAYS_MAX * MICROSECONDS_PER_DAY
+    if not issued_at < expires_at <= latest:
+        bounds.invalid(
+            "expires_at", f"must lie after issued_at, by at most {bounds.INSTRUCTION_LIFETIME_DAYS_MAX} days"
+        )
+    return expires_at
 
 
 def _require_log_of(action: CreateAlliance, origin: str, path: str) -> None:

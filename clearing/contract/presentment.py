@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from clearing.contract import bounds
 from clearing.contract.decoding import content_digest, parse_strictly
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import Burn, Channel, Earn, OpenCard, Presentment, Refund, Transaction, TransactionKind
+from clearing.model import (
+    Burn,
+    Channel,
+    Earn,
+    OpenCard,
+    Presentment,
+    Refund,
+    Transaction,
+    TransactionDetails,
+    TransactionKind,
+)
 from clearing.v1 import presentment_pb2
 
 PAYLOAD_TYPE = "application/vnd.clearing.presentment.v1+protobuf"
@@ -24,6 +36,7 @@ def decode_presentment(payload: bytes) -> Presentment:
         bounds.instant(message.presented_at, "presented_at"),
         message.atomic,
         _transactions(message),
+        bounds.log_id(message.log_id, "log_id"),
     )
 
 
@@ -53,27 +66,34 @@ def _transaction(message: presentment_pb2.Transaction) -> Transaction:
         occurred_at,
         _channel(message.channel, "channel"),
         unit,
-        _kind(message),
+        _details(message),
         content_digest(message),
     )
 
 
-def _kind(message: presentment_pb2.Transaction) -> TransactionKind:
+def _details(message: presentment_pb2.Transaction) -> TransactionDetails:
     kind = message.WhichOneof("kind")
-    if kind == "earn":
-        return _earn(message.earn)
-    if kind == "burn":
-        return Burn(bounds.points(message.burn.points, "burn.points"))
-    if kind == "open_card":
-        return OpenCard()
-    if kind == "refund":
-        refund = message.refund
-        points = bounds.points(refund.points, "refund.points") if refund.HasField("points") else None
-        return Refund(bounds.reference(refund.original_reference, "refund.original_reference"), points)
-    bounds.invalid("kind", "must be one of open_card, earn, burn, refund")
+    if kind is None:
+        bounds.invalid("kind", f"must be one of {', '.join(_DECODERS)}")
+    return _DECODERS[kind](message)
 
 
-def _earn(earn: presentment_pb2.Earn) -> Earn:
+def _open_card(_: presentment_pb2.Transaction) -> OpenCard:
+    return OpenCard()
+
+
+def _burn(message: presentment_pb2.Transaction) -> Burn:
+    return Burn(bounds.points(message.burn.points, "burn.points"))
+
+
+def _refund(message: presentment_pb2.Transaction) -> Refund:
+    refund = message.refund
+    points = bounds.points(refund.points, "refund.points") if refund.HasField("points") else None
+    return Refund(bounds.reference(refund.original_reference, "refund.original_reference"), points)
+
+
+def _earn(message: presentment_pb2.Transaction) -> Earn:
+    earn = message.earn
     amount = None
     if earn.HasField("purchase_amount_minor"):
         amount = bounds.whole_number(
@@ -81,6 +101,15 @@ def _earn(earn: presentment_pb2.Earn) -> Earn:
         )
     return Earn(bounds.points(earn.points, "earn.points"), amount)
 
+
+_DECODER_OF: Mapping[TransactionKind, Callable[[presentment_pb2.Transaction], TransactionDetails]] = {
+    TransactionKind.OPEN_CARD: _open_card,
+    TransactionKind.EARN: _earn,
+    TransactionKind.BURN: _burn,
+    TransactionKind.REFUND: _refund,
+}
+_DECODERS = {kind.name.lower(): decode for kind, decode in _DECODER_OF.items()}
+"""By the name of the kind, which is that of the contract's member of ``kind``."""
 
 _CHANNELS: dict[int, Channel] = {int(channel): channel for channel in Channel}
 

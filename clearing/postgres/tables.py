@@ -1,7 +1,7 @@
 """The tables, as queries name them.
 
 What makes them (storage, checks, comments) is in ``migrations/versions``; a test compares the two. Numbers of kinds,
-outcomes and movements are those of ``KindCode``, ``Outcome`` and ``Movement``.
+outcomes and movements are those of ``TransactionKind``, ``Outcome`` and ``Movement``.
 """
 
 from __future__ import annotations

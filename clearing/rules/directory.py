@@ -18,6 +18,7 @@ from clearing.model import (
     AmendConstitution,
     CreateAlliance,
     EntryIndex,
+    EntryLinks,
     Instant,
     KeyId,
     MerchantId,
@@ -145,6 +146,12 @@ class Directory:
     """As founded. What can be amended is asked for with ``constitution_on``; all else never changes."""
     founded_in: WindowId
     """The first window: the month of the log's first entry."""
+    founded_at: Instant
+    """When the log's first entry was accepted."""
+    log_id: bytes = b""
+    """The first 16 bytes of the leaf hash of the log's first entry, which everything signed names."""
+    last_instruction: EntryIndex = field(default=EntryIndex(0))
+    """The entry of the newest instruction, whatever it came to."""
     merchants: Mapping[MerchantId, Merchant] = field(default_factory=dict)
     stores: Mapping[StoreId, MerchantId] = field(default_factory=dict)
     keys: Mapping[KeyId, Key] = field(default_factory=dict)
@@ -211,6 +218,14 @@ class Directory:
         if window in self.window_starts:
             return self
         return replace(self, window_starts={**self.window_starts, window: index})
+
+    def with_instruction(self, index: EntryIndex, accepted_at: Instant) -> Directory:
+        """This directory after an instruction's entry, whatever it came to."""
+        return replace(self, last_instruction=index).with_entry(index, accepted_at)
+
+    def links_of(self, index: EntryIndex, accepted_at: Instant) -> EntryLinks:
+        """What the next entry, of this index and time, says of those before it."""
+        return EntryLinks(self.last_instruction, self.window_starts.get(self.window_at(accepted_at), index))
 
     def first_index_from(self, window: WindowId, log_size: int) -> EntryIndex:
         """Index of the first entry in ``window`` or later; the log's size where there is none yet."""

@@ -19,6 +19,7 @@ def found(instruction: Instruction, constitution: CreateAlliance, accepted_at: I
         origin=instruction.origin,
         constitution=constitution,
         founded_in=window_of(accepted_at, constitution.time_zone),
+        founded_at=accepted_at,
         keys=keys,
     )
     return directory.with_entry(EntryIndex(0), accepted_at)

@@ -21,6 +21,14 @@ def decide_founding(instruction: Instruction, accepted_at: Instant) -> Instructi
     return InstructionDecision(InstructionResult(Outcome.ACCEPTED), directory)
 
 
+def entry_that_decided(ledger: Ledger, instruction: Instruction) -> EntryIndex | None:
+    """The entry in which an instruction of this reference and content was decided, if there is one."""
+    recorded = ledger.instructions.get(instruction.key)
+    if recorded is None or recorded.content_digest != instruction.content_digest:
+        return None
+    return recorded.entry_index
+
+
 def decide_instruction(
     directory: Directory,
     ledger: Ledger,
@@ -30,10 +38,10 @@ def decide_instruction(
     signers: tuple[KeyId, ...],
 ) -> InstructionDecision | AlreadyDecided:
     """Decide one instruction, whose signers may sign it. Reads its arguments only."""
-    recorded = ledger.instructions.get(instruction.key)
-    if recorded is not None:
-        if recorded.content_digest == instruction.content_digest:
-            return AlreadyDecided(recorded.entry_index)
+    decided_before = entry_that_decided(ledger, instruction)
+    if decided_before is not None:
+        return AlreadyDecided(decided_before)
+    if instruction.key in ledger.instructions:
         return InstructionDecision(InstructionResult(Outcome.REFERENCE_REUSED), directory)
 
     action = instruction.action

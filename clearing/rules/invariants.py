@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
-from clearing.model import MerchantId
+from clearing.model import MerchantId, TransactionKind
 from clearing.rules.card import Card
-from clearing.rules.ledger import KindCode, Ledger, RecordedTransaction
+from clearing.rules.ledger import Ledger, RecordedTransaction
 from clearing.rules.movements import ACCOUNTS, Account, Posting
 
 _OWNER: dict[Account, Callable[[Posting], Any]] = {
@@ -149,7 +149,7 @@ def transaction_violations(recorded: RecordedTransaction) -> Iterator[str]:
     points = recorded.result.points
     if not 0 <= recorded.points_refunded <= points:
         yield f"{name}: {recorded.points_refunded} of {points} points are refunded"
-    if recorded.kind is KindCode.BURN:
+    if recorded.kind is TransactionKind.BURN:
         taken = sum(share.points for share in recorded.taken)
         if taken != points:
             yield f"{name}: {points} points were burned and {taken} taken out of lots"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import NamedTuple
 
 from clearing.model import (
@@ -20,19 +19,11 @@ from clearing.model import (
     Points,
     Reference,
     StoreId,
+    TransactionKind,
     TransactionResult,
 )
 from clearing.rules.card import Card, Taken
 from clearing.rules.movements import Posting
-
-
-class KindCode(IntEnum):
-    """The kinds of transaction, as numbers for storage."""
-
-    OPEN_CARD = 1
-    EARN = 2
-    BURN = 3
-    REFUND = 4
 
 
 class RecordedTransaction(NamedTuple):
@@ -44,7 +35,7 @@ class RecordedTransaction(NamedTuple):
     merchant: MerchantId
     reference: Reference
     content_digest: bytes
-    kind: KindCode
+    kind: TransactionKind
     card: CardToken
     store: StoreId
     result: TransactionResult

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from clearing.model import (
+    KIND_OF,
     MICROSECONDS_PER_DAY,
     MICROSECONDS_PER_SECOND,
     Burn,
@@ -33,7 +34,7 @@ from clearing.rules.card import Card, Taken
 from clearing.rules.directory import Directory
 from clearing.rules.earn import earn
 from clearing.rules.effect import Effect
-from clearing.rules.ledger import KindCode, Ledger, LedgerChanges, RecordedTransaction
+from clearing.rules.ledger import Ledger, LedgerChanges, RecordedTransaction
 from clearing.rules.movements import Posting
 from clearing.rules.opening import open_card
 from clearing.rules.refund import refund
@@ -42,12 +43,6 @@ FUTURE_TOLERANCE = Instant(5 * 60 * MICROSECONDS_PER_SECOND)
 """How far a till's clock may run ahead of the ledger's."""
 
 _ACCEPTED = Outcome.ACCEPTED
-KIND_CODES = {
-    OpenCard: KindCode.OPEN_CARD,
-    Earn: KindCode.EARN,
-    Burn: KindCode.BURN,
-    Refund: KindCode.REFUND,
-}
 
 
 class PresentmentDecision(NamedTuple):
@@ -67,11 +62,17 @@ class AlreadyDecided:
 def decide_presentment(
     directory: Directory, ledger: Ledger, presentment: Presentment, accepted_at: Instant, entry_index: EntryIndex
 ) -> PresentmentDecision | AlreadyDecided:
-    """Decide every transaction in order. Reads its arguments only; ``ledger.apply`` makes the changes hold."""
-    decided_before = _entry_that_decided_all(ledger, presentment)
+    """Decide every transaction in order, unless all were decided before. Reads its arguments only."""
+    decided_before = entry_that_decided_all(ledger, presentment)
     if decided_before is not None:
         return AlreadyDecided(decided_before)
+    return decide_new_presentment(directory, ledger, presentment, accepted_at, entry_index)
 
+
+def decide_new_presentment(
+    directory: Directory, ledger: Ledger, presentment: Presentment, accepted_at: Instant, entry_index: EntryIndex
+) -> PresentmentDecision:
+    """Decide every transaction in order, one at least being new. ``ledger.apply`` makes the changes hold."""
     attempt = _Attempt(directory, ledger, presentment.merchant, accepted_at, entry_index)
     results = [attempt.decide(position, transaction) for position, transaction in enumerate(presentment.transactions)]
     if presentment.atomic and any(result.outcome is not Outcome.ACCEPTED for result in results):
@@ -83,7 +84,7 @@ def decide_presentment(
     return PresentmentDecision(tuple(results), attempt.changes())
 
 
-def _entry_that_decided_all(ledger: Ledger, presentment: Presentment) -> EntryIndex | None:
+def entry_that_decided_all(ledger: Ledger, presentment: Presentment) -> EntryIndex | None:
     """The one entry in which every transaction was decided with the same content, if there is one."""
     entry_index: EntryIndex | None = None
     for transaction in presentment.transactions:
@@ -223,7 +224,7 @@ class _Attempt:
             self.merchant,
             reference,
             content_digest,
-            KIND_CODES[type(kind)],
+            KIND_OF[type(kind)],
             card,
             store,
             result,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 
-from clearing.model import POINTS_PER_CARD_MAX, CardToken, MerchantId, Outcome, Points
+from clearing.model import POINTS_PER_CARD_MAX, CardToken, MerchantId, Outcome, Points, TransactionKind
 from clearing.rules.card import Card, Lot, LotKey, Taken
 from clearing.rules.debt import repay_from_lot
 from clearing.rules.earn import lot_of_earn
 from clearing.rules.effect import Effect
 from clearing.rules.expiry import expire_lots
-from clearing.rules.ledger import KindCode, RecordedTransaction
+from clearing.rules.ledger import RecordedTransaction
 from clearing.rules.movements import Movement, Posting
 
 
@@ -35,7 +35,7 @@ def refund(
         return Outcome.ORIGINAL_OF_ANOTHER_CARD
     if original.result.outcome is not Outcome.ACCEPTED:
         return Outcome.ORIGINAL_NOT_ACCEPTED
-    if original.kind not in (KindCode.EARN, KindCode.BURN):
+    if original.kind not in (TransactionKind.EARN, TransactionKind.BURN):
         return Outcome.ORIGINAL_NOT_REFUNDABLE
     remaining = original.result.points - original.points_refunded
     if remaining == 0:
@@ -45,7 +45,7 @@ def refund(
         return Outcome.REFUND_EXCEEDS_REMAINING
 
     touched, expiries = expire_lots(card, today)
-    if original.kind is KindCode.EARN:
+    if original.kind is TransactionKind.EARN:
         earned_into = lot_of_earn(original.merchant, original.decided_on, lot_lifetime_months)
         touched, postings = _take_back_earn(touched, earned_into, points, original.decided_on, today)
     else:

@@ -25,23 +25,28 @@ from clearing.model import (
     KeyId,
     Presentment,
 )
-from clearing.rules.authority import authorise_instruction, authorise_presentment
+from clearing.rules.authority import (
+    require_current_instruction,
+    require_current_presentment,
+    require_instructor,
+    require_presenter,
+)
 from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger
-from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_presentment
+from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_new_presentment
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """One version of the rules: who may sign, and what messages come to."""
 
-    authorise_presentment: Callable[[Directory, Presentment, tuple[KeyId, ...], Instant], None]
-    authorise_instruction: Callable[[Directory, Instruction, tuple[KeyId, ...], Instant], None]
-    decide_presentment: Callable[
-        [Directory, Ledger, Presentment, Instant, EntryIndex], PresentmentDecision | AlreadyDecided
-    ]
+    require_presenter: Callable[[Directory, Presentment, tuple[KeyId, ...]], None]
+    require_current_presentment: Callable[[Directory, Presentment, tuple[KeyId, ...], Instant], None]
+    require_instructor: Callable[[Directory, Instruction, tuple[KeyId, ...]], None]
+    require_current_instruction: Callable[[Directory, Instruction, tuple[KeyId, ...], Instant], None]
+    decide_presentment: Callable[[Directory, Ledger, Presentment, Instant, EntryIndex], PresentmentDecision]
     decide_instruction: Callable[
         [Directory, Ledger, Instruction, Instant, EntryIndex, tuple[KeyId, ...]], InstructionDecision | AlreadyDecided
     ]
@@ -50,9 +55,11 @@ class Rules:
 
 RULES: Final[dict[int, Rules]] = {
     1: Rules(
-        authorise_presentment=authorise_presentment,
-        authorise_instruction=authorise_instruction,
-        decide_presentment=decide_presentment,
+        require_presenter=require_presenter,
+        require_current_presentment=require_current_presentment,
+        require_instructor=require_instructor,
+        require_current_instruction=require_current_instruction,
+        decide_presentment=decide_new_presentment,
         decide_instruction=decide_instruction,
         decide_founding=decide_founding,
     ),

@@ -219,6 +219,14 @@ class Entry(_message.Message):
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
     TRANSACTION_RESULTS_FIELD_NUMBER: _builtins.int
     INSTRUCTION_RESULT_FIELD_NUMBER: _builtins.int
+    LAST_INSTRUCTION_INDEX_FIELD_NUMBER: _builtins.int
+    MONTH_FIRST_INDEX_FIELD_NUMBER: _builtins.int
+    last_instruction_index: _builtins.int
+    """The index of the last instruction's entry before this one, whatever it came to: a database that lost an instruction,
+    be it the newest revocation, contradicts its next entry. 0 for entry 0 too, which has none before it.
+    """
+    month_first_index: _builtins.int
+    """The index of the first entry of this entry's month, its own where it is that entry."""
     @_builtins.property
     def envelope(self) -> _envelope_pb2.Envelope:
         """The envelope as it was received."""
@@ -242,10 +250,12 @@ class Entry(_message.Message):
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
         transaction_results: _abc.Iterable[Global___TransactionResult] | None = ...,
         instruction_result: Global___InstructionResult | None = ...,
+        last_instruction_index: _builtins.int = ...,
+        month_first_index: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "envelope", b"envelope", "instruction_result", b"instruction_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "envelope", b"envelope", "instruction_result", b"instruction_result", "transaction_results", b"transaction_results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "envelope", b"envelope", "instruction_result", b"instruction_result", "last_instruction_index", b"last_instruction_index", "month_first_index", b"month_first_index", "transaction_results", b"transaction_results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

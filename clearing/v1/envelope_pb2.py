@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63learing/v1/envelope.proto\x12\x0b\x63learing.v1\"]\n\x08\x45nvelope\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x14\n\x0cpayload_type\x18\x02 \x01(\t\x12*\n\nsignatures\x18\x03 \x03(\x0b\x32\x16.clearing.v1.Signature\"\'\n\tSignature\x12\x0b\n\x03sig\x18\x01 \x01(\x0c\x12\r\n\x05keyid\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63learing/v1/envelope.proto\x12\x0b\x63learing.v1\"]\n\x08\x45nvelope\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x14\n\x0cpayload_type\x18\x02 \x01(\t\x12*\n\nsignatures\x18\x03 \x03(\x0b\x32\x16.clearing.v1.Signature\"\'\n\tSignature\x12\x0b\n\x03sig\x18\x01 \x01(\x0c\x12\r\n\x05keyid\x18\x02 \x01(\tB7\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clearing.v1.envelope_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013clearing.v1P\001Z&loyaltyclearing/clearing/v1;clearingv1'
   _globals['_ENVELOPE']._serialized_start=43
   _globals['_ENVELOPE']._serialized_end=136
   _globals['_SIGNATURE']._serialized_start=138

@@ -31,7 +31,7 @@ class Envelope(_message.Message):
     PAYLOAD_TYPE_FIELD_NUMBER: _builtins.int
     SIGNATURES_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
-    """The exact bytes that were signed: a serialised Presentment or Instruction. At most 49,152 bytes."""
+    """The exact bytes that were signed: a serialised Presentment or Instruction. At most 40,960 bytes."""
     payload_type: _builtins.str
     """What the payload is: "application/vnd.clearing.presentment.v1+protobuf" or
     "application/vnd.clearing.instruction.v1+protobuf". Part of what is signed.

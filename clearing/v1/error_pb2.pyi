@@ -29,7 +29,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PAYLOAD_TYPE_MISMATCH: _ErrorReason.ValueType  # 2
     """The payload type is not the one this call takes. INVALID_ARGUMENT."""
     ERROR_REASON_PAYLOAD_TOO_LARGE: _ErrorReason.ValueType  # 3
-    """The payload is larger than 49,152 bytes. INVALID_ARGUMENT."""
+    """The payload is larger than 40,960 bytes. INVALID_ARGUMENT."""
     ERROR_REASON_MALFORMED_PAYLOAD: _ErrorReason.ValueType  # 4
     """The payload is not the protobuf message its type says. INVALID_ARGUMENT."""
     ERROR_REASON_UNKNOWN_FIELDS: _ErrorReason.ValueType  # 5
@@ -98,6 +98,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The merchant has a valid office key, and that signs here, not the alliance's people. PERMISSION_DENIED."""
     ERROR_REASON_UNKNOWN_VERSION: _ErrorReason.ValueType  # 41
     """This program does not have the version of the rules or of the settlement that is named. FAILED_PRECONDITION."""
+    ERROR_REASON_WRONG_LOG: _ErrorReason.ValueType  # 45
+    """The payload names another log than this alliance's, such as that of an earlier founding. PERMISSION_DENIED."""
+    ERROR_REASON_INSTRUCTION_EXPIRED: _ErrorReason.ValueType  # 46
+    """The instruction's expires_at has come: sign it anew. INVALID_ARGUMENT."""
+    ERROR_REASON_SIGNED_BEFORE_FOUNDING: _ErrorReason.ValueType  # 47
+    """The payload says that it was signed before the alliance was founded. INVALID_ARGUMENT."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was not answered with a decision: ErrorInfo.reason of a gRPC error, without the prefix. Sending the same
@@ -111,7 +117,7 @@ ERROR_REASON_MALFORMED_ENVELOPE: ErrorReason.ValueType  # 1
 ERROR_REASON_PAYLOAD_TYPE_MISMATCH: ErrorReason.ValueType  # 2
 """The payload type is not the one this call takes. INVALID_ARGUMENT."""
 ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 3
-"""The payload is larger than 49,152 bytes. INVALID_ARGUMENT."""
+"""The payload is larger than 40,960 bytes. INVALID_ARGUMENT."""
 ERROR_REASON_MALFORMED_PAYLOAD: ErrorReason.ValueType  # 4
 """The payload is not the protobuf message its type says. INVALID_ARGUMENT."""
 ERROR_REASON_UNKNOWN_FIELDS: ErrorReason.ValueType  # 5
@@ -180,4 +186,10 @@ ERROR_REASON_OFFICE_MUST_SIGN: ErrorReason.ValueType  # 40
 """The merchant has a valid office key, and that signs here, not the alliance's people. PERMISSION_DENIED."""
 ERROR_REASON_UNKNOWN_VERSION: ErrorReason.ValueType  # 41
 """This program does not have the version of the rules or of the settlement that is named. FAILED_PRECONDITION."""
+ERROR_REASON_WRONG_LOG: ErrorReason.ValueType  # 45
+"""The payload names another log than this alliance's, such as that of an earlier founding. PERMISSION_DENIED."""
+ERROR_REASON_INSTRUCTION_EXPIRED: ErrorReason.ValueType  # 46
+"""The instruction's expires_at has come: sign it anew. INVALID_ARGUMENT."""
+ERROR_REASON_SIGNED_BEFORE_FOUNDING: ErrorReason.ValueType  # 47
+"""The payload says that it was signed before the alliance was founded. INVALID_ARGUMENT."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

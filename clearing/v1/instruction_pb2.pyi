@@ -121,6 +121,8 @@ class Instruction(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     MERCHANT_FIELD_NUMBER: _builtins.int
     CREATE_ALLIANCE_FIELD_NUMBER: _builtins.int
     ADMIT_MERCHANT_FIELD_NUMBER: _builtins.int
@@ -139,11 +141,19 @@ class Instruction(_message.Message):
     """The alliance's origin, so that the instruction is worth nothing in any other alliance."""
     reference: _builtins.str
     """Unique among the instructions of its party for ever: 1 to 64 printable ASCII characters without spaces."""
+    log_id: _builtins.bytes
+    """The log it is for: the first 16 bytes of the RFC 6962 leaf hash of its entry 0, as in the alliance's alliance.json.
+    Absent in the instruction that founds the alliance: its entry makes the log.
+    """
     merchant: _builtins.str
     """The party: the merchant whose office signs. Empty: the alliance, whose operators or finance sign."""
     @_builtins.property
     def issued_at(self) -> _timestamp_pb2.Timestamp:
         """When it was signed, to the microsecond."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """It is decided before here or not at all: after issued_at, by at most 30 days. Absent in the founding instruction."""
 
     @_builtins.property
     def create_alliance(self) -> Global___CreateAlliance:
@@ -203,6 +213,8 @@ class Instruction(_message.Message):
         origin: _builtins.str = ...,
         issued_at: _timestamp_pb2.Timestamp | None = ...,
         reference: _builtins.str = ...,
+        log_id: _builtins.bytes = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
         merchant: _builtins.str = ...,
         create_alliance: Global___CreateAlliance | None = ...,
         admit_merchant: Global___AdmitMerchant | None = ...,
@@ -218,9 +230,9 @@ class Instruction(_message.Message):
         adopt_rules: Global___AdoptRules | None = ...,
         amend_constitution: Global___AmendConstitution | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "open_store", b"open_store", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "expires_at", b"expires_at", "issued_at", b"issued_at", "open_store", b"open_store", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "issued_at", b"issued_at", "merchant", b"merchant", "open_store", b"open_store", "origin", b"origin", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "reference", b"reference", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "expires_at", b"expires_at", "issued_at", b"issued_at", "log_id", b"log_id", "merchant", b"merchant", "open_store", b"open_store", "origin", b"origin", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "reference", b"reference", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["create_alliance", "admit_merchant", "open_store", "register_key", "revoke_key", "set_terms", "close_window", "propose_settlement", "approve_settlement", "record_payment", "expire_lots", "adopt_rules", "amend_constitution"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015

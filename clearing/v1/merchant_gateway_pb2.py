@@ -24,36 +24,38 @@ _sym_db = _symbol_database.Default()
 
 from clearing.v1 import entry_pb2 as clearing_dot_v1_dot_entry__pb2
 from clearing.v1 import envelope_pb2 as clearing_dot_v1_dot_envelope__pb2
+from clearing.v1 import presentment_pb2 as clearing_dot_v1_dot_presentment__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"clearing/v1/merchant_gateway.proto\x12\x0b\x63learing.v1\x1a\x17\x63learing/v1/entry.proto\x1a\x1a\x63learing/v1/envelope.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\rSubmitRequest\x12(\n\tenvelopes\x18\x01 \x03(\x0b\x32\x15.clearing.v1.Envelope\"8\n\x0eSubmitResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.clearing.v1.Receipt\"$\n\x0eGetCardRequest\x12\x12\n\ncard_token\x18\x01 \x01(\t\"\x83\x01\n\x0fGetCardResponse\x12\x12\n\ncard_token\x18\x01 \x01(\t\x12\x18\n\x10points_available\x18\x02 \x01(\x03\x12\x13\n\x0bpoints_owed\x18\x03 \x01(\x03\x12-\n\x08\x65xpiring\x18\x04 \x03(\x0b\x32\x1b.clearing.v1.ExpiringPoints\"4\n\x0e\x45xpiringPoints\x12\x12\n\nexpires_on\x18\x01 \x01(\t\x12\x0e\n\x06points\x18\x02 \x01(\x03\"<\n\x15GetTransactionRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x10\n\x08merchant\x18\x02 \x01(\t\"Q\n\x16GetTransactionResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.clearing.v1.Receipt\x12\x10\n\x08position\x18\x02 \x01(\r\"b\n\x17ListTransactionsRequest\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"k\n\x18ListTransactionsResponse\x12\x36\n\x0ctransactions\x18\x01 \x03(\x0b\x32 .clearing.v1.RecordedTransaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x02\n\x13RecordedTransaction\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\r\x12\x11\n\treference\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12%\n\x07outcome\x18\x05 \x01(\x0e\x32\x14.clearing.v1.Outcome\x12\x12\n\ncard_token\x18\x06 \x01(\t\x12\r\n\x05store\x18\x07 \x01(\t\x12\x0e\n\x06points\x18\x08 \x01(\x03\x12\x17\n\x0fpoints_refunded\x18\t \x01(\x03\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xd6\x02\n\x0fMerchantGateway\x12\x41\n\x06Submit\x12\x1a.clearing.v1.SubmitRequest\x1a\x1b.clearing.v1.SubmitResponse\x12\x44\n\x07GetCard\x12\x1b.clearing.v1.GetCardRequest\x1a\x1c.clearing.v1.GetCardResponse\x12Y\n\x0eGetTransaction\x12\".clearing.v1.GetTransactionRequest\x1a#.clearing.v1.GetTransactionResponse\x12_\n\x10ListTransactions\x12$.clearing.v1.ListTransactionsRequest\x1a%.clearing.v1.ListTransactionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"clearing/v1/merchant_gateway.proto\x12\x0b\x63learing.v1\x1a\x17\x63learing/v1/entry.proto\x1a\x1a\x63learing/v1/envelope.proto\x1a\x1d\x63learing/v1/presentment.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\rSubmitRequest\x12(\n\tenvelopes\x18\x01 \x03(\x0b\x32\x15.clearing.v1.Envelope\"8\n\x0eSubmitResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.clearing.v1.Receipt\"$\n\x0eGetCardRequest\x12\x12\n\ncard_token\x18\x01 \x01(\t\"\x83\x01\n\x0fGetCardResponse\x12\x12\n\ncard_token\x18\x01 \x01(\t\x12\x18\n\x10points_available\x18\x02 \x01(\x03\x12\x13\n\x0bpoints_owed\x18\x03 \x01(\x03\x12-\n\x08\x65xpiring\x18\x04 \x03(\x0b\x32\x1b.clearing.v1.ExpiringPoints\"4\n\x0e\x45xpiringPoints\x12\x12\n\nexpires_on\x18\x01 \x01(\t\x12\x0e\n\x06points\x18\x02 \x01(\x03\"<\n\x15GetTransactionRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x10\n\x08merchant\x18\x02 \x01(\t\"Q\n\x16GetTransactionResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.clearing.v1.Receipt\x12\x10\n\x08position\x18\x02 \x01(\r\"b\n\x17ListTransactionsRequest\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"k\n\x18ListTransactionsResponse\x12\x36\n\x0ctransactions\x18\x01 \x03(\x0b\x32 .clearing.v1.RecordedTransaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9f\x02\n\x13RecordedTransaction\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\r\x12\x11\n\treference\x18\x03 \x01(\t\x12*\n\x04kind\x18\x04 \x01(\x0e\x32\x1c.clearing.v1.TransactionKind\x12%\n\x07outcome\x18\x05 \x01(\x0e\x32\x14.clearing.v1.Outcome\x12\x12\n\ncard_token\x18\x06 \x01(\t\x12\r\n\x05store\x18\x07 \x01(\t\x12\x0e\n\x06points\x18\x08 \x01(\x03\x12\x17\n\x0fpoints_refunded\x18\t \x01(\x03\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xd6\x02\n\x0fMerchantGateway\x12\x41\n\x06Submit\x12\x1a.clearing.v1.SubmitRequest\x1a\x1b.clearing.v1.SubmitResponse\x12\x44\n\x07GetCard\x12\x1b.clearing.v1.GetCardRequest\x1a\x1c.clearing.v1.GetCardResponse\x12Y\n\x0eGetTransaction\x12\".clearing.v1.GetTransactionRequest\x1a#.clearing.v1.GetTransactionResponse\x12_\n\x10ListTransactions\x12$.clearing.v1.ListTransactionsRequest\x1a%.clearing.v1.ListTransactionsResponseB7\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clearing.v1.merchant_gateway_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_SUBMITREQUEST']._serialized_start=137
-  _globals['_SUBMITREQUEST']._serialized_end=194
-  _globals['_SUBMITRESPONSE']._serialized_start=196
-  _globals['_SUBMITRESPONSE']._serialized_end=252
-  _globals['_GETCARDREQUEST']._serialized_start=254
-  _globals['_GETCARDREQUEST']._serialized_end=290
-  _globals['_GETCARDRESPONSE']._serialized_start=293
-  _globals['_GETCARDRESPONSE']._serialized_end=424
-  _globals['_EXPIRINGPOINTS']._serialized_start=426
-  _globals['_EXPIRINGPOINTS']._serialized_end=478
-  _globals['_GETTRANSACTIONREQUEST']._serialized_start=480
-  _globals['_GETTRANSACTIONREQUEST']._serialized_end=540
-  _globals['_GETTRANSACTIONRESPONSE']._serialized_start=542
-  _globals['_GETTRANSACTIONRESPONSE']._serialized_end=623
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=625
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=723
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=725
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=832
-  _globals['_RECORDEDTRANSACTION']._serialized_start=835
-  _globals['_RECORDEDTRANSACTION']._serialized_end=1092
-  _globals['_MERCHANTGATEWAY']._serialized_start=1095
-  _globals['_MERCHANTGATEWAY']._serialized_end=1437
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013clearing.v1P\001Z&loyaltyclearing/clearing/v1;clearingv1'
+  _globals['_SUBMITREQUEST']._serialized_start=168
+  _globals['_SUBMITREQUEST']._serialized_end=225
+  _globals['_SUBMITRESPONSE']._serialized_start=227
+  _globals['_SUBMITRESPONSE']._serialized_end=283
+  _globals['_GETCARDREQUEST']._serialized_start=285
+  _globals['_GETCARDREQUEST']._serialized_end=321
+  _globals['_GETCARDRESPONSE']._serialized_start=324
+  _globals['_GETCARDRESPONSE']._serialized_end=455
+  _globals['_EXPIRINGPOINTS']._serialized_start=457
+  _globals['_EXPIRINGPOINTS']._serialized_end=509
+  _globals['_GETTRANSACTIONREQUEST']._serialized_start=511
+  _globals['_GETTRANSACTIONREQUEST']._serialized_end=571
+  _globals['_GETTRANSACTIONRESPONSE']._serialized_start=573
+  _globals['_GETTRANSACTIONRESPONSE']._serialized_end=654
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=656
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=754
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=756
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=863
+  _globals['_RECORDEDTRANSACTION']._serialized_start=866
+  _globals['_RECORDEDTRANSACTION']._serialized_end=1153
+  _globals['_MERCHANTGATEWAY']._serialized_start=1156
+  _globals['_MERCHANTGATEWAY']._serialized_end=1498
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from clearing.v1 import entry_pb2 as _entry_pb2
 from clearing.v1 import envelope_pb2 as _envelope_pb2
+from clearing.v1 import presentment_pb2 as _presentment_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -291,8 +292,8 @@ class RecordedTransaction(_message.Message):
     """Its place in the presentment, from 0."""
     reference: _builtins.str
     """The merchant's reference."""
-    kind: _builtins.str
-    """"open_card", "earn", "burn" or "refund"."""
+    kind: _presentment_pb2.TransactionKind.ValueType
+    """What kind it is."""
     outcome: _entry_pb2.Outcome.ValueType
     """The outcome."""
     card_token: _builtins.str
@@ -313,7 +314,7 @@ class RecordedTransaction(_message.Message):
         entry_index: _builtins.int = ...,
         position: _builtins.int = ...,
         reference: _builtins.str = ...,
-        kind: _builtins.str = ...,
+        kind: _presentment_pb2.TransactionKind.ValueType = ...,
         outcome: _entry_pb2.Outcome.ValueType = ...,
         card_token: _builtins.str = ...,
         store: _builtins.str = ...,

@@ -98,6 +98,7 @@ class GetAllianceResponse(_message.Message):
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     LOG_SIZE_FIELD_NUMBER: _builtins.int
+    LOG_ID_FIELD_NUMBER: _builtins.int
     AMENDMENTS_FIELD_NUMBER: _builtins.int
     ADOPTIONS_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
@@ -106,6 +107,10 @@ class GetAllianceResponse(_message.Message):
     """The ledger's window, as YYYY-MM: the month of that time."""
     log_size: _builtins.int
     """Number of entries in the log."""
+    log_id: _builtins.bytes
+    """The log's id, which everything signed carries: the first 16 bytes of the RFC 6962 leaf hash of entry 0. Compare it with
+    the alliance's alliance.json: the answer carries no proof.
+    """
     @_builtins.property
     def constitution(self) -> _instruction_pb2.CreateAlliance:
         """Its constitution as it is in force on the ledger's local day: the log's first entry, as amended since, with the
@@ -132,12 +137,13 @@ class GetAllianceResponse(_message.Message):
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
         window: _builtins.str = ...,
         log_size: _builtins.int = ...,
+        log_id: _builtins.bytes = ...,
         amendments: _abc.Iterable[Global___Amendment] | None = ...,
         adoptions: _abc.Iterable[Global___Adoption] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "constitution", b"constitution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adoptions", b"adoptions", "amendments", b"amendments", "constitution", b"constitution", "log_size", b"log_size", "origin", b"origin", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adoptions", b"adoptions", "amendments", b"amendments", "constitution", b"constitution", "log_id", b"log_id", "log_size", b"log_size", "origin", b"origin", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,25 +25,28 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63learing/v1/presentment.proto\x12\x0b\x63learing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x01\n\x0bPresentment\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x10\n\x08merchant\x18\x02 \x01(\t\x12\x30\n\x0cpresented_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\x12.\n\x0ctransactions\x18\x05 \x03(\x0b\x32\x18.clearing.v1.Transaction\"\xca\x02\n\x0bTransaction\x12\x11\n\treference\x18\x01 \x01(\t\x12\x12\n\ncard_token\x18\x02 \x01(\t\x12\r\n\x05store\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x14.clearing.v1.Channel\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12*\n\topen_card\x18\n \x01(\x0b\x32\x15.clearing.v1.OpenCardH\x00\x12!\n\x04\x65\x61rn\x18\x0b \x01(\x0b\x32\x11.clearing.v1.EarnH\x00\x12!\n\x04\x62urn\x18\x0c \x01(\x0b\x32\x11.clearing.v1.BurnH\x00\x12%\n\x06refund\x18\r \x01(\x0b\x32\x13.clearing.v1.RefundH\x00\x42\x06\n\x04kind\"\n\n\x08OpenCard\"T\n\x04\x45\x61rn\x12\x0e\n\x06points\x18\x01 \x01(\x03\x12\"\n\x15purchase_amount_minor\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x18\n\x16_purchase_amount_minor\"\x16\n\x04\x42urn\x12\x0e\n\x06points\x18\x01 \x01(\x03\"D\n\x06Refund\x12\x1a\n\x12original_reference\x18\x01 \x01(\t\x12\x13\n\x06points\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\t\n\x07_points*w\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43HANNEL_TILL\x10\x01\x12\x17\n\x13\x43HANNEL_ONLINE_SHOP\x10\x02\x12\x0f\n\x0b\x43HANNEL_APP\x10\x03\x12\x17\n\x13\x43HANNEL_BACK_OFFICE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63learing/v1/presentment.proto\x12\x0b\x63learing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x01\n\x0bPresentment\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x10\n\x08merchant\x18\x02 \x01(\t\x12\x30\n\x0cpresented_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\x12.\n\x0ctransactions\x18\x05 \x03(\x0b\x32\x18.clearing.v1.Transaction\x12\x0e\n\x06log_id\x18\x06 \x01(\x0c\"\xca\x02\n\x0bTransaction\x12\x11\n\treference\x18\x01 \x01(\t\x12\x12\n\ncard_token\x18\x02 \x01(\t\x12\r\n\x05store\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x14.clearing.v1.Channel\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12*\n\topen_card\x18\n \x01(\x0b\x32\x15.clearing.v1.OpenCardH\x00\x12!\n\x04\x65\x61rn\x18\x0b \x01(\x0b\x32\x11.clearing.v1.EarnH\x00\x12!\n\x04\x62urn\x18\x0c \x01(\x0b\x32\x11.clearing.v1.BurnH\x00\x12%\n\x06refund\x18\r \x01(\x0b\x32\x13.clearing.v1.RefundH\x00\x42\x06\n\x04kind\"\n\n\x08OpenCard\"T\n\x04\x45\x61rn\x12\x0e\n\x06points\x18\x01 \x01(\x03\x12\"\n\x15purchase_amount_minor\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x18\n\x16_purchase_amount_minor\"\x16\n\x04\x42urn\x12\x0e\n\x06points\x18\x01 \x01(\x03\"D\n\x06Refund\x12\x1a\n\x12original_reference\x18\x01 \x01(\t\x12\x13\n\x06points\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\t\n\x07_points*w\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43HANNEL_TILL\x10\x01\x12\x17\n\x13\x43HANNEL_ONLINE_SHOP\x10\x02\x12\x0f\n\x0b\x43HANNEL_APP\x10\x03\x12\x17\n\x13\x43HANNEL_BACK_OFFICE\x10\x04*\xa6\x01\n\x0fTransactionKind\x12 \n\x1cTRANSACTION_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aTRANSACTION_KIND_OPEN_CARD\x10\x01\x12\x19\n\x15TRANSACTION_KIND_EARN\x10\x02\x12\x19\n\x15TRANSACTION_KIND_BURN\x10\x03\x12\x1b\n\x17TRANSACTION_KIND_REFUND\x10\x04\x42\x37\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clearing.v1.presentment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_CHANNEL']._serialized_start=768
-  _globals['_CHANNEL']._serialized_end=887
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013clearing.v1P\001Z&loyaltyclearing/clearing/v1;clearingv1'
+  _globals['_CHANNEL']._serialized_start=784
+  _globals['_CHANNEL']._serialized_end=903
+  _globals['_TRANSACTIONKIND']._serialized_start=906
+  _globals['_TRANSACTIONKIND']._serialized_end=1072
   _globals['_PRESENTMENT']._serialized_start=80
-  _globals['_PRESENTMENT']._serialized_end=241
-  _globals['_TRANSACTION']._serialized_start=244
-  _globals['_TRANSACTION']._serialized_end=574
-  _globals['_OPENCARD']._serialized_start=576
-  _globals['_OPENCARD']._serialized_end=586
-  _globals['_EARN']._serialized_start=588
-  _globals['_EARN']._serialized_end=672
-  _globals['_BURN']._serialized_start=674
-  _globals['_BURN']._serialized_end=696
-  _globals['_REFUND']._serialized_start=698
-  _globals['_REFUND']._serialized_end=766
+  _globals['_PRESENTMENT']._serialized_end=257
+  _globals['_TRANSACTION']._serialized_start=260
+  _globals['_TRANSACTION']._serialized_end=590
+  _globals['_OPENCARD']._serialized_start=592
+  _globals['_OPENCARD']._serialized_end=602
+  _globals['_EARN']._serialized_start=604
+  _globals['_EARN']._serialized_end=688
+  _globals['_BURN']._serialized_start=690
+  _globals['_BURN']._serialized_end=712
+  _globals['_REFUND']._serialized_start=714
+  _globals['_REFUND']._serialized_end=782
 # @@protoc_insertion_point(module_scope)

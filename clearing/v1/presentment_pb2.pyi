@@ -52,6 +52,38 @@ CHANNEL_BACK_OFFICE: Channel.ValueType  # 4
 """The merchant's back office or a batch of it."""
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
 
+class _TransactionKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TransactionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransactionKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSACTION_KIND_UNSPECIFIED: _TransactionKind.ValueType  # 0
+    """Not said."""
+    TRANSACTION_KIND_OPEN_CARD: _TransactionKind.ValueType  # 1
+    """OpenCard."""
+    TRANSACTION_KIND_EARN: _TransactionKind.ValueType  # 2
+    """Earn."""
+    TRANSACTION_KIND_BURN: _TransactionKind.ValueType  # 3
+    """Burn."""
+    TRANSACTION_KIND_REFUND: _TransactionKind.ValueType  # 4
+    """Refund."""
+
+class TransactionKind(_TransactionKind, metaclass=_TransactionKindEnumTypeWrapper):
+    """The kinds of transaction, one for each member of Transaction.kind."""
+
+TRANSACTION_KIND_UNSPECIFIED: TransactionKind.ValueType  # 0
+"""Not said."""
+TRANSACTION_KIND_OPEN_CARD: TransactionKind.ValueType  # 1
+"""OpenCard."""
+TRANSACTION_KIND_EARN: TransactionKind.ValueType  # 2
+"""Earn."""
+TRANSACTION_KIND_BURN: TransactionKind.ValueType  # 3
+"""Burn."""
+TRANSACTION_KIND_REFUND: TransactionKind.ValueType  # 4
+"""Refund."""
+Global___TransactionKind: _TypeAlias = TransactionKind  # noqa: Y015
+
 @_typing.final
 class Presentment(_message.Message):
     """What a merchant signs: one or more card transactions of that merchant."""
@@ -63,12 +95,17 @@ class Presentment(_message.Message):
     PRESENTED_AT_FIELD_NUMBER: _builtins.int
     ATOMIC_FIELD_NUMBER: _builtins.int
     TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    LOG_ID_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
     """The alliance's origin, so that the presentment is worth nothing in any other alliance."""
     merchant: _builtins.str
     """The merchant that presents; the signing key must be this merchant's."""
     atomic: _builtins.bool
     """True: all transactions are accepted or none is. False: each stands for itself."""
+    log_id: _builtins.bytes
+    """The log it is for: the first 16 bytes of the RFC 6962 leaf hash of its entry 0, as in the alliance's alliance.json.
+    An alliance that is founded again, under the same origin too, has another log.
+    """
     @_builtins.property
     def presented_at(self) -> _timestamp_pb2.Timestamp:
         """When the merchant's system signed it, to the microsecond."""
@@ -85,10 +122,11 @@ class Presentment(_message.Message):
         presented_at: _timestamp_pb2.Timestamp | None = ...,
         atomic: _builtins.bool = ...,
         transactions: _abc.Iterable[Global___Transaction] | None = ...,
+        log_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["presented_at", b"presented_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "merchant", b"merchant", "origin", b"origin", "presented_at", b"presented_at", "transactions", b"transactions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "log_id", b"log_id", "merchant", b"merchant", "origin", b"origin", "presented_at", b"presented_at", "transactions", b"transactions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

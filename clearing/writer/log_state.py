@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import sqlalchemy
 
-from clearing.contract.entry import decode_entry
+from clearing.contract.entry import Entry, decode_entry
 from clearing.contract.instruction import decode_instruction
-from clearing.deciding.batch_record import LogEntry
+from clearing.contract.log_identity import log_id_of
+from clearing.deciding.batch_record import Head, LogEntry
 from clearing.log.tree import RightEdge
-from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, KeyId, Outcome, WindowId
+from clearing.model import CreateAlliance, EntryIndex, KeyId, Outcome, WindowId
 from clearing.postgres.head import read_head
 from clearing.postgres.reading.log_reads import read_window_starts, stream_instructions
-from clearing.postgres.reading.stored_log import LogDamagedError, stored_tiles
+from clearing.postgres.reading.stored_log import LogDamagedError, stored_leaf, stored_tiles
 from clearing.rules.actions import rule_of
 from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
@@ -34,6 +35,7 @@ def read_log_state(connection: sqlalchemy.Connection) -> LogState:
             f"the stored tiles do not hash to the root of the log's head at size {head.size}; restore a backup"
         )
     directory = rebuild_directory(stream_instructions(connection), read_window_starts(connection))
+    _require_newest_links(connection, head, directory)
     return LogState(head, edge, directory)
 
 
@@ -47,30 +49,52 @@ def rebuild_directory(
         entry = decode_entry(leaf)
         if entry.instruction_result is None:
             raise LogDamagedError(f"entry {index} is listed as an instruction and is none; restore a backup")
-        if entry.instruction_result.outcome is not Outcome.ACCEPTED:
-            continue
         instruction = decode_instruction(entry.envelope.payload)
-        if rule_of(instruction.action).cards is not None:
-            continue
         if directory is None:
-            directory = replace(_founded(instruction, entry.accepted_at), window_starts=dict(window_starts))
+            if index != 0 or not isinstance(instruction.action, CreateAlliance):
+                raise LogDamagedError("the stored log has lost its founding instruction; restore a backup")
+            rules = founding_rules(instruction.action)
+            directory = replace(
+                rules.decide_founding(instruction, entry.accepted_at).directory,
+                log_id=log_id_of(leaf),
+                window_starts=dict(window_starts),
+            )
             continue
-        require_known(instruction.action)
-        rules = rules_at(directory, entry.accepted_at)
-        # A key that the entry itself registers is not among them: it signs to prove possession, not with authority.
-        keys = (KeyId(signature.keyid) for signature in entry.envelope.signatures)
-        signers = tuple(key_id for key_id in keys if key_id in directory.keys)
-        decision = rules.decide_instruction(directory, no_cards, instruction, entry.accepted_at, index, signers)
-        if not isinstance(decision, InstructionDecision) or decision.result != entry.instruction_result:
-            raise LogDamagedError(f"the rules decide the instruction of entry {index} otherwise; restore a backup")
-        directory = decision.directory
+        _require_links(directory, index, entry)
+        if entry.instruction_result.outcome is Outcome.ACCEPTED and rule_of(instruction.action).cards is None:
+            require_known(instruction.action)
+            rules = rules_at(directory, entry.accepted_at)
+            # A key that the entry itself registers is not among them: it signs to prove possession, not with authority.
+            keys = (KeyId(signature.keyid) for signature in entry.envelope.signatures)
+            signers = tuple(key_id for key_id in keys if key_id in directory.keys)
+            decision = rules.decide_instruction(directory, no_cards, instruction, entry.accepted_at, index, signers)
+            if not isinstance(decision, InstructionDecision) or decision.result != entry.instruction_result:
+                raise LogDamagedError(f"the rules decide the instruction of entry {index} otherwise; restore a backup")
+            directory = decision.directory
+        directory = directory.with_instruction(index, entry.accepted_at)
     if directory is None:
         raise LogDamagedError("the log has entries and no founding instruction; restore a backup")
     return directory
 
 
-def _founded(instruction: Instruction, accepted_at: Instant) -> Directory:
-    founding = instruction.action
-    if not isinstance(founding, CreateAlliance):
-        raise LogDamagedError("the log's first instruction founds no alliance; restore a backup")
-    return founding_rules(founding).decide_founding(instruction, accepted_at).directory
+def _require_newest_links(connection: sqlalchemy.Connection, head: Head, directory: Directory) -> None:
+    """The log's last entry names the newest instruction: one that is missing from the tables is noticed here."""
+    last = EntryIndex(head.size - 1)
+    if last != directory.last_instruction:
+        _require_links(directory, last, decode_entry(stored_leaf(connection, last)))
+
+
+def _require_links(directory: Directory, index: EntryIndex, entry: Entry) -> None:
+    """What the entry says of those before it is what the tables hold."""
+    expected = directory.links_of(index, entry.accepted_at)
+    if entry.links.last_instruction_index != expected.last_instruction_index:
+        raise LogDamagedError(
+            f"entry {index} says that the instruction before it is entry {entry.links.last_instruction_index}, and the "
+            f"tables have entry {expected.last_instruction_index}: an instruction is missing from the database; "
+            "restore a backup"
+        )
+    if entry.links.month_first_index != expected.month_first_index:
+        raise LogDamagedError(
+            f"entry {index} says that its month began with entry {entry.links.month_first_index}, and the tables have "
+            f"entry {expected.month_first_index}: the start of a window is missing from the database; restore a backup"
+        )

@@ -5,6 +5,7 @@
 The till's outbox is in ``merchant_gateway.client.outbox``, files of baskets in ``merchant_gateway.client.baskets``.
 """
 
+from merchant_gateway.client.alliance_file import read_alliance
 from merchant_gateway.client.merchant_client import MerchantClient
 from merchant_gateway.client.receipt_store import ReceiptStore
 from merchant_gateway.client.retry import RetryPolicy
@@ -19,5 +20,6 @@ __all__ = [
     "channel_credentials",
     "earn",
     "open_card",
+    "read_alliance",
     "refund",
 ]

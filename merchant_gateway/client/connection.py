@@ -12,10 +12,11 @@ import grpc
 
 from clearing.clock import WallClock, system_time
 from clearing.contract.entry import instant_of
+from clearing.contract.log_identity import LogIdentity
 from clearing.contract.receipt import receipt_of
 from clearing.errors import ClearingError
 from clearing.log.checkpoint import open_checkpoint
-from clearing.log.note import NoteError, Verifier
+from clearing.log.note import NoteError
 from clearing.model import ClockKind, Instant, MerchantId, Reference, StoreId
 from clearing.signing.keys import PrivateKey
 from clearing.v1.audit_pb2 import GetCheckpointRequest, GetConsistencyProofRequest
@@ -59,7 +60,7 @@ class MerchantConnection(GatewayChannel):
     def __init__(
         self,
         address: str,
-        verifier: Verifier,
+        log: LogIdentity,
         *,
         receipts: ReceiptStore | None = None,
         credentials: grpc.ChannelCredentials | None = None,
@@ -69,23 +70,24 @@ class MerchantConnection(GatewayChannel):
     ) -> None:
         """All but these as for ``GatewayChannel``.
 
-        ``verifier`` is the alliance's public key, got from the alliance, not from the gateway. ``receipts`` keeps what
-        is answered, and remembers the log from one run to the next; without, nothing is kept.
+        ``log`` is what the alliance gave out (``alliance.json``), got from the alliance, not from the gateway.
+        ``receipts`` keeps what is answered, and remembers the log from one run to the next; without, nothing is kept.
         """
         super().__init__(
             address,
-            verifier.name,
+            log.origin,
             credentials=credentials,
             insecure_plaintext=insecure_plaintext,
             retry=retry,
             wall_clock=wall_clock,
         )
-        self._verifier = verifier
+        self.log = log
+        self._verifier = log.verifier
         self._receipts = receipts
-        self._log = SeenLog()
+        self._seen = SeenLog()
         remembered = receipts.newest_checkpoint() if receipts is not None else None
         if remembered is not None:
-            self._log.see(open_checkpoint(remembered, verifier), remembered)
+            self._seen.see(open_checkpoint(remembered, log.verifier), remembered)
 
     def submit(
         self, envelopes: Sequence[Envelope], *, attempt_seconds: float | None = None
@@ -97,7 +99,7 @@ class MerchantConnection(GatewayChannel):
         Raises ``GatewayError`` if the gateway turned the call away or stayed out of reach (then ask again), and
         ``ReceiptError`` if its answer proves nothing.
         """
-        newest_before = self._log.newest
+        newest_before = self._seen.newest
         request = SubmitRequest(envelopes=envelopes)
         if attempt_seconds is None:
             answer = self.call(self.gateway.Submit, request)
@@ -110,7 +112,7 @@ class MerchantConnection(GatewayChannel):
             for envelope, message in zip(envelopes, answer.receipts, strict=True)
         ]
         for (checkpoint, _), message in zip(checked, answer.receipts, strict=True):
-            self._log.see(checkpoint, message.checkpoint, newest_before)
+            self._seen.see(checkpoint, message.checkpoint, newest_before)
         if self._receipts is not None:
             self._receipts.keep((checkpoint, each) for checkpoint, receipts in checked for each in receipts)
         return [receipts for _, receipts in checked]
@@ -122,7 +124,7 @@ class MerchantConnection(GatewayChannel):
         receipt = receipt_of(answer.receipt)
         checkpoint, checked = check_recorded(merchant, reference, receipt, answer.position, self._verifier)
         # Without the size before the call: a gateway that stands by may read a little behind the one that writes.
-        self._log.see(checkpoint, receipt.checkpoint)
+        self._seen.see(checkpoint, receipt.checkpoint)
         if self._receipts is not None:
             self._receipts.keep([(checkpoint, checked)])
         return checked
@@ -142,6 +144,11 @@ class MerchantConnection(GatewayChannel):
             raise WrongAllianceError(
                 f"the gateway at {self.address} is of the alliance {constitution.log_verifier}, and the key given is "
                 f"{self._verifier.vkey}; check the address and the key"
+            )
+        if answer.log_id != self.log.log_id:
+            raise WrongAllianceError(
+                f"the gateway at {self.address} has the log {answer.log_id.hex()} of the alliance {answer.origin}, and "
+                f"{self.log.log_id.hex()} is given: one of them was founded anew; check the address and alliance.json"
             )
         return Alliance(
             currency=constitution.currency,
@@ -163,7 +170,7 @@ class MerchantConnection(GatewayChannel):
 
         With a receipt store that reaches back to the runs before. Raises ``ForkedLogError`` where the proof fails.
         """
-        proven = self._log.proven
+        proven = self._seen.proven
         note = self.call(self.audit.GetCheckpoint, GetCheckpointRequest(), key).checkpoint
         try:
             checkpoint = open_checkpoint(note, self._verifier)
@@ -175,6 +182,6 @@ class MerchantConnection(GatewayChannel):
                 raise ForkedLogError(f"the log shrank from {old_size:,} to {new_size:,} entries", proven.note, note)
             request = GetConsistencyProofRequest(old_size=old_size, new_size=new_size)
             answer = self.call(self.audit.GetConsistencyProof, request, key)
-            self._log.prove(checkpoint, note, list(answer.consistency_path))
-        self._log.see(checkpoint, note)
+            self._seen.prove(checkpoint, note, list(answer.consistency_path))
+        self._seen.see(checkpoint, note)
         return checkpoint.size

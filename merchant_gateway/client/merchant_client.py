@@ -1,7 +1,8 @@
 """The client library of a merchant's system: sign, submit, retry, verify, keep. Step 1 of a transaction's way.
 
-    receipts = ReceiptStore(Path("receipts.sqlite"), verifier)
-    with MerchantClient("127.0.0.1:7443", verifier, merchant, key, receipts=receipts) as client:
+    alliance = read_alliance(Path("alliance.json"))
+    receipts = ReceiptStore(Path("receipts.sqlite"), alliance.verifier)
+    with MerchantClient("127.0.0.1:7443", alliance, merchant, key, receipts=receipts) as client:
         (receipt,) = client.submit([earn("till-7-000123", card, "store-1", 120, occurred_at)])
         print(receipt.outcome.name, receipt.points_available)
 
@@ -23,9 +24,20 @@ from clearing.calendar import instant_of as instant_of_moment
 from clearing.clock import WallClock, system_time
 from clearing.closing import Closing
 from clearing.contract.entry import instant_of, timestamp_of
+from clearing.contract.log_identity import LogIdentity
 from clearing.contract.presentment import PAYLOAD_TYPE
-from clearing.log.note import Verifier
-from clearing.model import CardToken, EntryIndex, Instant, KeyId, MerchantId, Outcome, Points, Reference, StoreId
+from clearing.model import (
+    CardToken,
+    EntryIndex,
+    Instant,
+    KeyId,
+    MerchantId,
+    Outcome,
+    Points,
+    Reference,
+    StoreId,
+    TransactionKind,
+)
 from clearing.signing.envelope import sign_envelope
 from clearing.signing.keys import PrivateKey
 from clearing.v1.envelope_pb2 import Envelope
@@ -65,8 +77,7 @@ class ListedTransaction:
     entry_index: EntryIndex
     position: int
     reference: Reference
-    kind: str
-    """"open_card", "earn", "burn" or "refund"."""
+    kind: TransactionKind
     outcome: Outcome
     card: CardToken
     store: StoreId
@@ -77,7 +88,7 @@ class ListedTransaction:
 
 
 def sign_presentment(
-    origin: str,
+    log: LogIdentity,
     merchant: MerchantId,
     key: PrivateKey,
     transactions: Sequence[Transaction],
@@ -87,7 +98,8 @@ def sign_presentment(
 ) -> Envelope:
     """The envelope of a presentment: what is sent, now or later, and sent again."""
     presentment = Presentment(
-        origin=origin,
+        origin=log.origin,
+        log_id=log.log_id,
         merchant=merchant,
         presented_at=timestamp_of(presented_at),
         atomic=atomic,
@@ -108,7 +120,7 @@ class MerchantClient(Closing):
     def __init__(
         self,
         address: str,
-        verifier: Verifier,
+        alliance: LogIdentity,
         merchant: MerchantId,
         key: PrivateKey,
         *,
@@ -118,14 +130,17 @@ class MerchantClient(Closing):
         retry: RetryPolicy | None = None,
         wall_clock: WallClock = system_time,
     ) -> None:
-        """Connect on the first call; all but ``merchant`` and its ``key`` as for ``MerchantConnection``."""
+        """Connect on the first call; all but ``merchant`` and its ``key`` as for ``MerchantConnection``.
+
+        ``alliance`` is what the operator's ``alliance.json`` says (``read_alliance``).
+        """
         self.merchant = merchant
-        self.verifier = verifier
+        self.verifier = alliance.verifier
         self._key = key
         self._wall_clock = wall_clock
         self._connection = MerchantConnection(
             address,
-            verifier,
+            alliance,
             receipts=receipts,
             credentials=credentials,
             insecure_plaintext=insecure_plaintext,
@@ -166,7 +181,7 @@ class MerchantClient(Closing):
         """The signed envelope of a presentment, for ``submit_signed``."""
         at = self._wall_clock() if presented_at is None else instant_of_moment(presented_at)
         return sign_presentment(
-            self._connection.origin, self.merchant, self._key, transactions, presented_at=at, atomic=atomic
+            self._connection.log, self.merchant, self._key, transactions, presented_at=at, atomic=atomic
         )
 
     def submit_signed(
@@ -231,7 +246,7 @@ def _listed(message: RecordedTransaction) -> ListedTransaction:
         entry_index=EntryIndex(message.entry_index),
         position=message.position,
         reference=Reference(message.reference),
-        kind=message.kind,
+        kind=TransactionKind(message.kind),
         outcome=Outcome(message.outcome),
         card=CardToken(message.card_token),
         store=StoreId(message.store),

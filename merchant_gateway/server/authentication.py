@@ -30,6 +30,7 @@ from clearing.signing.tokens import read_token
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.writer.writer import Writer
 from merchant_gateway.server.certificates import Certificates
+from merchant_gateway.server.decided_before import DecidedBefore
 from merchant_gateway.server.limits import RateLimiter
 
 LeadingThatHold = Callable[[Sequence[SignatureCheck]], int]
@@ -45,10 +46,12 @@ class Authenticator:
         *,
         certificates: Certificates,
         limiter: RateLimiter,
+        decided_before: DecidedBefore,
         leading_that_hold: LeadingThatHold = leading_that_hold,
     ) -> None:
         self._writer = writer
         self._wall_clock = wall_clock
+        self._decided_before = decided_before
         self.certificates = certificates
         """Whose connections they are."""
         self.limiter = limiter
@@ -63,8 +66,16 @@ class Authenticator:
         """
         directory = self.directory()
         message = authenticate_presentment(envelope, directory, holds)
-        at = self._entry_time(directory, message.presentment.presented_at, "presented_at")
-        rules_at(directory, at).authorise_presentment(directory, message.presentment, message.signers, at)
+        presentment, signers = message.presentment, message.signers
+        at = self._entry_time(directory, presentment.presented_at)
+        rules = rules_at(directory, at)
+        rules.require_presenter(directory, presentment, signers)
+        try:
+            self._require_not_from_future(presentment.presented_at, "presented_at")
+            rules.require_current_presentment(directory, presentment, signers, at)
+        except Rejection:
+            if not self._decided_before.presentment(presentment):
+                raise
         return message
 
     def instruction(self, envelope: Envelope) -> SignedInstruction:
@@ -75,8 +86,16 @@ class Authenticator:
             self._require_not_from_future(founding.instruction.issued_at, "issued_at")
             return founding
         message = authenticate_instruction(envelope, directory)
-        at = self._entry_time(directory, message.instruction.issued_at, "issued_at")
-        rules_at(directory, at).authorise_instruction(directory, message.instruction, message.signers, at)
+        instruction, signers = message.instruction, message.signers
+        at = self._entry_time(directory, instruction.issued_at)
+        rules = rules_at(directory, at)
+        rules.require_instructor(directory, instruction, signers)
+        try:
+            self._require_not_from_future(instruction.issued_at, "issued_at")
+            rules.require_current_instruction(directory, instruction, signers, at)
+        except Rejection:
+            if not self._decided_before.instruction(instruction):
+                raise
         return message
 
     def caller(self, authorization: str | None) -> Caller:
@@ -110,14 +129,11 @@ class Authenticator:
         head = self._writer.head
         return head.accepted_at if head is not None else Instant(0)
 
-    def _entry_time(self, directory: Directory, message_time: Instant, field: str) -> Instant:
+    def _entry_time(self, directory: Directory, message_time: Instant) -> Instant:
         """The time an entry of this message would have now."""
-        wall_time = self._require_not_from_future(message_time, field)
-        return next_accepted_at(directory.constitution.clock, self._latest(), wall_time, message_time)
+        return next_accepted_at(directory.constitution.clock, self._latest(), self._wall_clock(), message_time)
 
-    def _require_not_from_future(self, message_time: Instant, field: str) -> Instant:
-        """The wall clock's time; ``Rejection`` with CLOCK_SKEW if the message's lies well after it."""
-        wall_time = self._wall_clock()
+    def _require_not_from_future(self, message_time: Instant, field: str) -> None:
+        """Refuse with CLOCK_SKEW a message whose time lies well after the wall clock's."""
         # Under the presented clock such a message would drag the ledger's time along, past months still to come.
-        require_not_from_future(message_time, wall_time, "gateway's clock", field)
-        return wall_time
+        require_not_from_future(message_time, self._wall_clock(), "gateway's clock", field)

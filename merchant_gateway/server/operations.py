@@ -74,6 +74,7 @@ class Operations(OperationsServicer):
                 contract.Adoption(entry_index=each.entry_index, adoption=_adoption(each.action))
                 for each in directory.adoptions
             ],
+            log_id=directory.log_id,
         )
 
     def GetMerchant(

@@ -168,7 +168,7 @@ def _recorded(listed: ListedTransaction) -> contract.RecordedTransaction:
         entry_index=listed.entry_index,
         position=listed.position,
         reference=listed.reference,
-        kind=listed.kind.name.lower(),
+        kind=listed.kind.value,  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
         outcome=int(listed.outcome),  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
         card_token=listed.card,
         store=listed.store,

@@ -42,7 +42,7 @@ def office(database_url: str, home: Path) -> Iterator[Office]:
         alliance.open_card("cinema")
         folder = home_folder.Home(home)
         folder.make_folders()
-        folder.write_alliance(home_folder.Alliance(alliance.log_key.verifier))
+        folder.write_alliance(alliance.identity)
         # Another person's than who proposes: nobody approves alone what they proposed.
         write_private_key(folder.key_file("operator", "anna"), alliance.second_operator)
         yield Office(alliance, Installation(home, alliance.gateway.server.address))

@@ -9,6 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,7 +120,14 @@ ACTIONS: Sequence[dict[str, object]] = (
     },
 )
 INSTRUCTIONS = [
-    instruction_pb2.Instruction(origin="clearing.example", issued_at=NOW, reference="i-1", **action)  # type: ignore[arg-type]
+    instruction_pb2.Instruction(
+        origin="clearing.example",
+        issued_at=NOW,
+        reference="i-1",
+        log_id=b"" if "create_alliance" in action else bytes(16),
+        expires_at=None if "create_alliance" in action else Timestamp(seconds=NOW.seconds + 86_400, nanos=NOW.nanos),
+        **action,  # type: ignore[arg-type]
+    )
     for action in ACTIONS
 ]
 
@@ -299,6 +307,7 @@ def test_the_same_instruction_signed_at_another_time_has_the_same_content() -> N
     first.CopyFrom(INSTRUCTIONS[1])
     second.CopyFrom(first)
     second.issued_at.seconds += 1
+    second.expires_at.seconds += 5
     other = instruction_pb2.Instruction()
     other.CopyFrom(first)
     other.admit_merchant.legal_name = "Other"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
@@ -13,21 +15,25 @@ from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, SIGNATURES_MAX, TRANSACTIONS_MAX
 from clearing.contract.entry import ENTRY_BYTES_MAX, encode_instruction_entry, encode_presentment_entry, timestamp_of
+from clearing.contract.presentment import decode_presentment
 from clearing.deciding.authentication import authenticate_founding
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import (
     POINTS_PER_CARD_MAX,
     POINTS_PER_TRANSACTION_MAX,
     EntryIndex,
+    EntryLinks,
     Instant,
     InstructionResult,
     Outcome,
     Points,
+    TransactionKind,
     TransactionResult,
     WindowRange,
 )
 from clearing.signing.envelope import check_shape, pre_authentication_encoding, sign_envelope, signers_among
 from clearing.signing.keys import PrivateKey
+from clearing.v1 import presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope, Signature
 
 LAST_INSTANT = Instant(4_102_444_799_999_999)
@@ -93,6 +99,11 @@ def largest_envelope(payload_type: str) -> Envelope:
     return sign_envelope(bytes(PAYLOAD_BYTES_MAX), payload_type, keys)
 
 
+ROOM_BYTES = 8_192
+"""What is to stay free of an entry: results grow (docs/protocol.md)."""
+LAST_LINKS = EntryLinks(EntryIndex(2**64 - 1), EntryIndex(2**64 - 1))
+
+
 def test_the_largest_entry_of_a_presentment_fits_into_a_bundle() -> None:
     """With 500 repeated transactions of maximal values, in a log of up to 2^35 entries: 34 thousand million."""
     envelope = largest_envelope(TYPE)
@@ -104,8 +115,8 @@ def test_the_largest_entry_of_a_presentment_fits_into_a_bundle() -> None:
         Points(POINTS_PER_CARD_MAX),
         EntryIndex(2**35 - 1),
     )
-    leaf = encode_presentment_entry(envelope, LAST_INSTANT, [result] * TRANSACTIONS_MAX)
-    assert len(leaf) <= ENTRY_BYTES_MAX
+    leaf = encode_presentment_entry(envelope, LAST_INSTANT, [result] * TRANSACTIONS_MAX, LAST_LINKS)
+    assert len(leaf) <= ENTRY_BYTES_MAX - ROOM_BYTES
 
 
 def test_the_largest_entry_of_an_instruction_fits_into_a_bundle() -> None:
@@ -113,7 +124,44 @@ def test_the_largest_entry_of_an_instruction_fits_into_a_bundle() -> None:
     check_shape(envelope, instruction_contract.PAYLOAD_TYPE)
     last = EntryIndex(2**63 - 1)
     result = InstructionResult(max(Outcome), WindowRange(last, last), Points(2**63 - 1))
-    assert len(encode_instruction_entry(envelope, LAST_INSTANT, result)) <= ENTRY_BYTES_MAX
+    assert len(encode_instruction_entry(envelope, LAST_INSTANT, result, LAST_LINKS)) <= ENTRY_BYTES_MAX - ROOM_BYTES
+
+
+@pytest.mark.parametrize("kind", TransactionKind)
+def test_the_most_transactions_of_a_kind_that_a_payload_holds_fit_with_their_results(kind: TransactionKind) -> None:
+    """As short as they can be, so that there are as many as can be; a presentment of 500 at most."""
+    details: dict[TransactionKind, dict[str, Any]] = {
+        TransactionKind.OPEN_CARD: {"open_card": presentment_pb2.OpenCard()},
+        TransactionKind.EARN: {"earn": presentment_pb2.Earn(points=1)},
+        TransactionKind.BURN: {"burn": presentment_pb2.Burn(points=1)},
+        TransactionKind.REFUND: {"refund": presentment_pb2.Refund(original_reference="r")},
+    }
+    transaction = presentment_pb2.Transaction(
+        reference="r",
+        card_token="card_" + "0" * 26,
+        store="s",
+        occurred_at=Timestamp(seconds=1),
+        channel=presentment_pb2.CHANNEL_TILL,
+        **details[kind],
+    )
+    presentment = presentment_pb2.Presentment(
+        origin="o", merchant="m", presented_at=Timestamp(seconds=1), log_id=bytes(16)
+    )
+    while len(presentment.transactions) < TRANSACTIONS_MAX and presentment.ByteSize() + 80 < PAYLOAD_BYTES_MAX:
+        presentment.transactions.append(transaction)
+    decoded = decode_presentment(presentment.SerializeToString())
+    longest = TransactionResult(
+        max(Outcome),
+        Points(POINTS_PER_TRANSACTION_MAX),
+        Points(POINTS_PER_CARD_MAX),
+        Points(POINTS_PER_CARD_MAX),
+        EntryIndex(2**35 - 1),
+    )
+    envelope = sign_envelope(
+        presentment.SerializeToString(), TYPE, [PrivateKey.generate() for _ in range(SIGNATURES_MAX)]
+    )
+    results = [longest] * len(decoded.transactions)
+    assert len(encode_presentment_entry(envelope, LAST_INSTANT, results, LAST_LINKS)) <= ENTRY_BYTES_MAX - ROOM_BYTES
 
 
 def test_a_keyid_or_payload_type_of_any_length_comes_no_further_than_the_look_up() -> None:

@@ -12,7 +12,7 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import Channel, ClockKind, Outcome, Role, SettlementMethod
+from clearing.model import Channel, ClockKind, Outcome, Role, SettlementMethod, TransactionKind
 from clearing.rules.directory import WindowStatus
 from clearing.v1 import entry_pb2, error_pb2, instruction_pb2, presentment_pb2, settlement_pb2
 from merchant_gateway.server.errors import DOMAIN, STATUS_CODES, TEXT_BYTES_MAX, status_of
@@ -23,6 +23,7 @@ ENUMS: tuple[tuple[type[IntEnum], EnumDescriptor], ...] = (
     (ErrorReason, error_pb2.ErrorReason.DESCRIPTOR),
     (Outcome, entry_pb2.Outcome.DESCRIPTOR),
     (Channel, presentment_pb2.Channel.DESCRIPTOR),
+    (TransactionKind, presentment_pb2.TransactionKind.DESCRIPTOR),
     (Role, instruction_pb2.Role.DESCRIPTOR),
     (ClockKind, instruction_pb2.Clock.DESCRIPTOR),
     (SettlementMethod, instruction_pb2.SettlementMethod.DESCRIPTOR),

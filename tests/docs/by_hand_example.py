@@ -1,6 +1,6 @@
 """The worked example of docs/protocol.md, made from the document's description alone.
 
-`python -m tests.docs.by_hand_example` prints docs/protocol-example.json.
+`python -m tests.docs.refresh` writes it into docs/protocol-example.json and docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +49,7 @@ CUSTOMER = "customer-4711"
 
 MIDNIGHT = 1_772_409_600_000_000
 """2026-03-02T00:00:00Z in microseconds since 1970."""
+DAY = 86_400_000_000
 ACCEPTED, INSUFFICIENT_POINTS = 1, 11
 
 
@@ -69,7 +69,9 @@ class Entry:
     digests: list[bytes]
     accepted_at: int
     results: bytes
-    """The fields behind accepted_at."""
+    """The results behind accepted_at."""
+    last_instruction: int
+    """The index of the last instruction before it; the month's first entry is entry 0 for all of them."""
 
     @property
     def envelope(self) -> bytes:
@@ -77,18 +79,41 @@ class Entry:
 
     @property
     def leaf(self) -> bytes:
-        return present_bytes(1, self.envelope) + timestamp(2, self.accepted_at) + self.results
+        return (
+            present_bytes(1, self.envelope)
+            + timestamp(2, self.accepted_at)
+            + self.results
+            + number(5, self.last_instruction)
+        )
 
 
-def instruction(issued_at: str, accepted_at: str, reference: str, action: bytes, *more_keys: Key) -> Entry:
+def founding(issued_at: str, accepted_at: str, reference: str, action: bytes) -> Entry:
+    """The one instruction that names no log and has no end."""
     origin, rest = data(1, ORIGIN), data(3, reference) + action
     return Entry(
         payload_type=INSTRUCTION_TYPE,
         payload=origin + timestamp(2, at(issued_at)) + rest,
-        keys=[OPERATOR_KEY, *more_keys],
+        keys=[OPERATOR_KEY],
         digests=[content_digest(origin + rest)],
         accepted_at=at(accepted_at),
         results=present_bytes(4, number(1, ACCEPTED)),
+        last_instruction=0,
+    )
+
+
+def instruction(
+    issued_at: str, accepted_at: str, reference: str, last_instruction: int, action: bytes, *more_keys: Key
+) -> Entry:
+    origin, named = data(1, ORIGIN), data(3, reference) + data(4, LOG_ID)
+    expires_at = timestamp(5, at(issued_at) + DAY)
+    return Entry(
+        payload_type=INSTRUCTION_TYPE,
+        payload=origin + timestamp(2, at(issued_at)) + named + expires_at + action,
+        keys=[OPERATOR_KEY, *more_keys],
+        digests=[content_digest(origin + named + action)],
+        accepted_at=at(accepted_at),
+        results=present_bytes(4, number(1, ACCEPTED)),
+        last_instruction=last_instruction,
     )
 
 
@@ -98,11 +123,13 @@ def presentment(presented_at: str, accepted_at: str, transactions: list[bytes], 
         payload=data(1, ORIGIN)
         + data(2, "bakery")
         + timestamp(3, at(presented_at))
-        + b"".join(present_bytes(5, each) for each in transactions),
+        + b"".join(present_bytes(5, each) for each in transactions)
+        + data(6, LOG_ID),
         keys=[MERCHANT_KEY],
         digests=[content_digest(each) for each in transactions],
         accepted_at=at(accepted_at),
         results=b"".join(present_bytes(3, each) for each in results),
+        last_instruction=3,
     )
 
 
@@ -143,24 +170,29 @@ FOUNDING = (
 TILL_REGISTRATION = data(1, MERCHANT_KEY.public_key) + number(2, 4) + data(3, "bakery") + data(4, "bakery-till")
 EARN = transaction("till-1-000002", "09:15:04.000000", present_bytes(11, number(1, 120) + present_number(2, 1_250)))
 
+FOUNDING_ENTRY = founding("08:00:00.000000", "08:00:00.125000", "found", present_bytes(10, FOUNDING))
+LOG_ID = leaf_hash(FOUNDING_ENTRY.leaf)[:16]
 ENTRIES = {
-    "founding": instruction("08:00:00.000000", "08:00:00.125000", "found", present_bytes(10, FOUNDING)),
+    "founding": FOUNDING_ENTRY,
     "admit_merchant": instruction(
         "08:01:00.000000",
         "08:01:00.125000",
         "admit-bakery",
+        0,
         present_bytes(11, data(1, "bakery") + data(2, "Example Bakery Ltd")),
     ),
     "open_store": instruction(
         "08:02:00.000000",
         "08:02:00.125000",
         "open-bakery-1",
+        1,
         present_bytes(12, data(1, "bakery") + data(2, "bakery-1")),
     ),
     "register_key": instruction(
         "08:03:00.000000",
         "08:03:00.125000",
         "register-bakery-till",
+        2,
         present_bytes(13, TILL_REGISTRATION),
         MERCHANT_KEY,
     ),
@@ -246,6 +278,7 @@ def example() -> dict[str, Any]:
     derived = hmac.digest(CUSTOMER_SECRET, CUSTOMER.encode(), hashlib.sha256)[:16]
     return {
         "origin": ORIGIN,
+        "log_id": LOG_ID.hex(),
         "keys": {
             "merchant": key_values(MERCHANT_KEY),
             "operator": key_values(OPERATOR_KEY),
@@ -287,7 +320,3 @@ def example() -> dict[str, Any]:
             "tile/entries/000.p/6": bundle([entry.leaf for entry in ENTRIES.values()]).hex(),
         },
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(example(), indent=2, ensure_ascii=False))

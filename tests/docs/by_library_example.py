@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from clearing.calendar import instant_of
@@ -12,15 +13,17 @@ from clearing.card_token import derived_token, token_of_bytes
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import timestamp_of
+from clearing.contract.log_identity import log_id_of
 from clearing.contract.receipt import Receipt
 from clearing.deciding.authentication import authenticate_founding, authenticate_instruction, authenticate_presentment
+from clearing.deciding.decision import decide_founding_message
 from clearing.log.checkpoint import open_checkpoint
 from clearing.log.merkle import consistency_path, inclusion_path, leaf_hash
 from clearing.log.note import Signer
 from clearing.log.proof import format_proof
 from clearing.log.tiles import entry_bundle, tile_path
 from clearing.log.tree import RightEdge
-from clearing.model import EntryIndex, Instant
+from clearing.model import MICROSECONDS_PER_DAY, EntryIndex, Instant
 from clearing.rules.ledger import Ledger
 from clearing.rules.presentment import AlreadyDecided
 from clearing.signing.envelope import pre_authentication_encoding, sign_envelope
@@ -118,6 +121,14 @@ def messages() -> list[Message]:
     ]
 
 
+@cache
+def log_id() -> bytes:
+    """Of the example's log: its first entry follows from the founding alone."""
+    message = _instruction("founding", "08:00:00", "found", create_alliance=_founding())
+    signed = authenticate_founding(message.envelope)
+    return log_id_of(decide_founding_message(signed, message.accepted_at).leaf)
+
+
 def _founding() -> instruction_pb2.CreateAlliance:
     operator = instruction_pb2.RegisterKey(
         public_key=OPERATOR_KEY.public_key, role=instruction_pb2.ROLE_OPERATOR, holder="operator-1"
@@ -142,9 +153,12 @@ def _founding() -> instruction_pb2.CreateAlliance:
 
 
 def _instruction(name: str, issued_at: str, reference: str, *more_keys: PrivateKey, **action: Any) -> Message:
-    payload = instruction_pb2.Instruction(
-        origin=ORIGIN, issued_at=timestamp_of(instant(issued_at)), reference=reference, **action
-    ).SerializeToString(deterministic=True)
+    at = instant(issued_at)
+    message = instruction_pb2.Instruction(origin=ORIGIN, issued_at=timestamp_of(at), reference=reference, **action)
+    if name != "founding":
+        message.log_id = log_id()
+        message.expires_at.CopyFrom(timestamp_of(Instant(at + MICROSECONDS_PER_DAY)))
+    payload = message.SerializeToString(deterministic=True)
     envelope = sign_envelope(payload, instruction_contract.PAYLOAD_TYPE, [OPERATOR_KEY, *more_keys])
     return Message(name, envelope, instant(f"{issued_at}.125000"))
 
@@ -154,6 +168,7 @@ def _presentment(
 ) -> Message:
     payload = presentment_pb2.Presentment(
         origin=ORIGIN,
+        log_id=log_id(),
         merchant="bakery",
         presented_at=timestamp_of(instant(presented_at)),
         transactions=contents,
@@ -214,6 +229,7 @@ def example() -> dict[str, Any]:
     derived = derived_token(CUSTOMER_SECRET, CUSTOMER)
     return {
         "origin": ORIGIN,
+        "log_id": log_id().hex(),
         "keys": {
             "merchant": _key(MERCHANT_KEY),
             "operator": _key(OPERATOR_KEY),

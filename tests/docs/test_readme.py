@@ -50,7 +50,6 @@ class Newcomer:
         if block == SERVE:
             return self.serve()
         if language == "python":
-            block = "import json\nvkey = json.load(open('clearing-data/alliance.json'))['log_verifier']\n" + block
             command = [sys.executable, "-c", block.replace(DEFAULT_ADDRESS, self.address)]
         else:
             command = ["bash", "-euc", block]

@@ -22,7 +22,7 @@ def test_the_example_works(
         alliance.admit("bakery")
         given = {
             "address": alliance.gateway.server.address,
-            "verifier": alliance.log_key.verifier,
+            "alliance": alliance.identity,
             "key": alliance.keys["bakery"],
         }
         exec(compile(example, "docs/till.md", "exec"), given)

@@ -14,7 +14,8 @@ from clearing.clock import system_time
 from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import timestamp_of
-from clearing.model import Instant
+from clearing.contract.log_identity import LogIdentity
+from clearing.model import MICROSECONDS_PER_DAY, Instant
 from clearing.signing.envelope import add_signature, sign_envelope
 from clearing.signing.keys import PrivateKey
 from clearing.signing.tokens import make_token
@@ -42,7 +43,7 @@ class FuzzInput(NamedTuple):
 class Actors:
     """Who may do what at the gateway: inputs that pass the signature's check need their keys."""
 
-    origin: str
+    alliance: LogIdentity
     bakery: PrivateKey
     operator: PrivateKey
     second_operator: PrivateKey
@@ -81,7 +82,8 @@ class Generator:
     def good_presentment(self, random: Random) -> presentment_pb2.Presentment:
         """One to four transactions of the bakery."""
         return presentment_pb2.Presentment(
-            origin=self._actors.origin,
+            origin=self._actors.alliance.origin,
+            log_id=self._actors.alliance.log_id,
             merchant="bakery",
             presented_at=timestamp_of(self._now),
             atomic=random.random() < 0.2,
@@ -133,8 +135,10 @@ class Generator:
     def instruction(self, random: Random, **action: Any) -> bytes:
         """An instruction with one of few references, so that most come again."""
         return instruction_pb2.Instruction(
-            origin=self._actors.origin,
+            origin=self._actors.alliance.origin,
+            log_id=self._actors.alliance.log_id,
             issued_at=timestamp_of(self._now),
+            expires_at=timestamp_of(Instant(self._now + MICROSECONDS_PER_DAY)),
             reference=f"i-{random.randrange(200)}",
             **action,
         ).SerializeToString()
@@ -197,7 +201,7 @@ class Generator:
         request = requests[method]
         if method is CHECKPOINT or random.random() < 0.2:
             return FuzzInput(method, request, self._bad_authorization(random))
-        good = make_token(self._actors.bakery, self._actors.origin, system_time())
+        good = make_token(self._actors.bakery, self._actors.alliance.origin, system_time())
         return FuzzInput(method, mutated(random, request), f"Bearer {good}")
 
     def _bad_authorization(self, random: Random) -> str | bytes | None:
@@ -207,7 +211,7 @@ class Generator:
         if kind == 1:
             return "Bearer " + "".join(chr(random.randrange(1, 1_000)) for _ in range(random.randrange(300)))
         if kind < 7:
-            good = make_token(self._actors.bakery, self._actors.origin, system_time())
+            good = make_token(self._actors.bakery, self._actors.alliance.origin, system_time())
             return "Bearer " + mutated_bytes(random, good.encode()).decode("latin-1")
         return "Bearer " + self._signed_token(random)
 
@@ -216,7 +220,7 @@ class Generator:
         key = random.choice((self._actors.bakery,) * 6 + (self._actors.operator, self._actors.stranger))
         now = system_time() // 1_000_000
         header: Any = {"alg": "EdDSA", "typ": "JWT", "kid": key.key_id}
-        claims: Any = {"iss": key.key_id, "aud": self._actors.origin, "iat": now, "exp": now + 60}
+        claims: Any = {"iss": key.key_id, "aud": self._actors.alliance.origin, "iat": now, "exp": now + 60}
         for part in (header, claims):
             if random.random() < 0.6:
                 self._spoil(random, part)

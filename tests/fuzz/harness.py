@@ -24,6 +24,7 @@ from merchant_gateway.server.audit import Audit
 from merchant_gateway.server.authentication import Authenticator
 from merchant_gateway.server.call_report import CallReport
 from merchant_gateway.server.certificates import Certificates
+from merchant_gateway.server.decided_before import DecidedBefore
 from merchant_gateway.server.errors import DOMAIN, STATUS_CODES, ErrorInterceptor
 from merchant_gateway.server.limits import MerchantLimits, RateLimiter
 from merchant_gateway.server.operations import Operations
@@ -114,7 +115,11 @@ class Harness:
     def __init__(self, alliance: Alliance) -> None:
         writer, engine = alliance.gateway.writer, alliance.engine
         authenticator = Authenticator(
-            writer, system_time, certificates=Certificates(required=False), limiter=RateLimiter(UNLIMITED)
+            writer,
+            system_time,
+            certificates=Certificates(required=False),
+            limiter=RateLimiter(UNLIMITED),
+            decided_before=DecidedBefore(engine),
         )
         handlers: Any = Handlers()
         add_MerchantGatewayServicer_to_server(MerchantGateway(writer, engine, authenticator), handlers)
@@ -189,4 +194,4 @@ def _named_reason(status: grpc.Status) -> str:
 
 def actors_of(alliance: Alliance, stranger: PrivateKey) -> Actors:
     """Whose keys the generator signs with."""
-    return Actors(alliance.origin, alliance.keys["bakery"], alliance.operator, alliance.second_operator, stranger)
+    return Actors(alliance.identity, alliance.keys["bakery"], alliance.operator, alliance.second_operator, stranger)

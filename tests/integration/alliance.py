@@ -22,9 +22,10 @@ from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import Entry, decode_entry, timestamp_of
 from clearing.contract.entry import instant_of as timestamp_instant
+from clearing.contract.log_identity import LogIdentity
 from clearing.contract.receipt import receipt_of, verify_receipt
 from clearing.log.note import Signer
-from clearing.model import CardToken, Instant, Outcome, TransactionResult
+from clearing.model import MICROSECONDS_PER_DAY, CardToken, Instant, Outcome, TransactionResult
 from clearing.postgres.database import open_engine
 from clearing.postgres.migration import migrate
 from clearing.postgres.writing.writer_lock import WriterLockHeldError
@@ -82,6 +83,7 @@ class Alliance:
         self.now = local_instant(founded_at) if clock == "CLOCK_PRESENTED" else system_time()
         self._clock = clock
         self._numbers = itertools.count(1)
+        self.log_id = b""
         self.open()
         self._found(constitution)
 
@@ -111,6 +113,11 @@ class Alliance:
         self.operations = OperationsStub(self.channel)
         self.settlement = SettlementStub(self.channel)
         self.audit = AuditStub(self.channel)
+
+    @property
+    def identity(self) -> LogIdentity:
+        """What the alliance gives to everybody."""
+        return LogIdentity(self.log_key.verifier, self.log_id)
 
     def close(self) -> None:
         """Stop the gateway."""
@@ -142,17 +149,31 @@ class Alliance:
         }
         founding.update(constitution)
         self.accept(create_alliance=instruction_pb2.CreateAlliance(**founding), signers=operators)
+        self.log_id = self.gateway.writer.directory.log_id if self.gateway.writer.directory is not None else b""
 
     # ---- instructions ----
 
-    def instruction(self, *, reference: str | None = None, issued_at: Instant | None = None, **action: Any) -> bytes:
+    def instruction(
+        self,
+        *,
+        reference: str | None = None,
+        issued_at: Instant | None = None,
+        log_id: bytes | None = None,
+        expires_at: Instant | None = None,
+        **action: Any,
+    ) -> bytes:
         """The payload of an instruction."""
-        return instruction_pb2.Instruction(
+        at = issued_at or self.time()
+        message = instruction_pb2.Instruction(
             origin=self.origin,
-            issued_at=timestamp_of(issued_at or self.time()),
+            issued_at=timestamp_of(at),
             reference=reference or f"instruction-{next(self._numbers)}",
+            log_id=b"" if "create_alliance" in action else self.log_id if log_id is None else log_id,
             **action,
-        ).SerializeToString()
+        )
+        if "create_alliance" not in action:
+            message.expires_at.CopyFrom(timestamp_of(expires_at or Instant(at + MICROSECONDS_PER_DAY)))
+        return message.SerializeToString()
 
     def instruct(
         self, *, signers: Sequence[PrivateKey] | None = None, reference: str | None = None, **action: Any
@@ -222,6 +243,7 @@ class Alliance:
         """An unsigned presentment."""
         values: dict[str, Any] = {
             "origin": self.origin,
+            "log_id": self.log_id,
             "merchant": merchant,
             "presented_at": timestamp_of(self.time()),
             "transactions": transactions,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from back_office.client.home import Alliance as AllianceFile
 from back_office.client.home import Home
 from clearing.signing.key_files import write_private_key
 from clearing.signing.keys import PrivateKey
@@ -64,7 +63,7 @@ def settings_of(alliance: Alliance, home_folder: Path) -> dict[str, str]:
     home = Home(home_folder)
     home.make_folders()
     if not home.log_key_file.exists():
-        home.write_alliance(AllianceFile(alliance.log_key.verifier))
+        home.write_alliance(alliance.identity)
         write_private_key(home.log_key_file, PrivateKey(alliance.log_key.seed))
     url = alliance.engine.url.render_as_string(hide_password=False)
     return {"CLEARING_HOME": str(home.directory), "CLEARING_DATABASE_URL": url}

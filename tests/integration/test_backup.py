@@ -119,7 +119,11 @@ def till(alliance: Alliance, receipts: Path) -> Iterator[MerchantClient]:
     with (
         ReceiptStore(receipts, verifier) as store,
         MerchantClient(
-            alliance.gateway.server.address, verifier, MerchantId("bakery"), alliance.keys["bakery"], receipts=store
+            alliance.gateway.server.address,
+            alliance.identity,
+            MerchantId("bakery"),
+            alliance.keys["bakery"],
+            receipts=store,
         ) as client,
     ):
         yield client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.entry import timestamp_of
 from clearing.log.note import Signer
-from clearing.model import Instant, Outcome
+from clearing.model import EntryIndex, Instant, Outcome
 from clearing.postgres.database import open_engine
 from clearing.postgres.migration import migrate
 from clearing.signing.envelope import sign_envelope
@@ -36,7 +37,7 @@ from tests.integration.bad_scene import (
     each_case,
     with_signature,
 )
-from tests.integration.observation import Refusal, refusal, untouched
+from tests.integration.observation import Refusal, log_size, refusal, untouched
 
 ADMIT = instruction_pb2.AdmitMerchant(merchant="florist", legal_name="Florist")
 
@@ -66,7 +67,11 @@ def raw(scene: Scene, payload: bytes) -> Envelope:
 
 def of_another_origin(scene: Scene) -> Envelope:
     message = instruction_pb2.Instruction(
-        origin="other.example", issued_at=timestamp_of(scene.alliance.now), reference="i", admit_merchant=ADMIT
+        origin="other.example",
+        issued_at=timestamp_of(scene.alliance.now),
+        expires_at=timestamp_of(Instant(scene.alliance.now + MINUTE)),
+        reference="i",
+        admit_merchant=ADMIT,
     )
     return raw(scene, message.SerializeToString())
 
@@ -222,7 +227,9 @@ def test_an_instruction_that_cannot_be_carried_out_is_logged_and_changes_nothing
             result = alliance.instruct(**action).instruction_result
             assert result is not None
             assert result.outcome is outcome
-    assert alliance.gateway.writer.directory == directory
+    assert directory is not None
+    afterwards = replace(directory, last_instruction=EntryIndex(log_size(alliance.engine) - 1))
+    assert alliance.gateway.writer.directory == afterwards
 
 
 def test_a_second_founding_is_refused_and_logged(scene: Scene) -> None:
@@ -257,8 +264,13 @@ def test_before_the_founding_nothing_but_a_founding_is_taken(database_url: str) 
     key = PrivateKey.generate()
     presentment = presentment_pb2.Presentment(origin=ORIGIN, merchant="bakery")
     presented = sign_envelope(presentment.SerializeToString(), presentment_contract.PAYLOAD_TYPE, [key])
+    now = system_time()
     instruction = instruction_pb2.Instruction(
-        origin=ORIGIN, issued_at=timestamp_of(system_time()), reference="i", admit_merchant=ADMIT
+        origin=ORIGIN,
+        issued_at=timestamp_of(now),
+        expires_at=timestamp_of(Instant(now + MINUTE)),
+        reference="i",
+        admit_merchant=ADMIT,
     )
     instructed = sign_envelope(instruction.SerializeToString(), instruction_contract.PAYLOAD_TYPE, [key])
     submit = merchant_gateway_pb2.SubmitRequest(envelopes=[presented])

@@ -70,7 +70,7 @@ SIGNERS: Table[EnvelopeOf] = {
         "another alliance": lambda s: s.of(s.earn(), origin="clearing.example/other"),
         "none": lambda s: s.of(s.earn(), origin=""),
         # Quoted in full, it would not fit into gRPC's trailers.
-        "endless": lambda s: s.of(s.earn(), origin="\N{EURO SIGN}" * 15_000),
+        "endless": lambda s: s.of(s.earn(), origin="\N{EURO SIGN}" * 13_000),
     },
 }
 
@@ -203,7 +203,7 @@ def test_a_call_without_envelopes_or_with_501_or_beyond_two_mebibytes_is_refused
     expected = Refusal(INVALID, "CALL_SIZE", "clearing", "envelopes", "", False)
     small, large = Envelope(payload=b"x"), Envelope(payload=bytes(PAYLOAD_BYTES_MAX))
     with untouched(scene.alliance.engine):
-        for envelopes in ([], [small] * 501, [large] * 43, [large] * 120):
+        for envelopes in ([], [small] * 501, [large] * 52, [large] * 120):
             assert scene.submit(*envelopes) == expected
 
 

@@ -71,7 +71,7 @@ class Gateway:
 @contextmanager
 def client_of(alliance: Alliance, address: str, retry: RetryPolicy) -> Iterator[MerchantClient]:
     """The bakery's, at the end of a line."""
-    with MerchantClient(address, alliance.log_key.verifier, BAKERY, alliance.keys["bakery"], retry=retry) as client:
+    with MerchantClient(address, alliance.identity, BAKERY, alliance.keys["bakery"], retry=retry) as client:
         yield client
 
 

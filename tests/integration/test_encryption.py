@@ -69,7 +69,7 @@ def channel(
 def client(scene: Scene, credentials: grpc.ChannelCredentials, merchant: str) -> MerchantClient:
     return MerchantClient(
         scene.alliance.gateway.server.address,
-        scene.alliance.log_key.verifier,
+        scene.alliance.identity,
         MerchantId(merchant),
         scene.alliance.keys[merchant],
         credentials=credentials,

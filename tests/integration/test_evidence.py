@@ -58,7 +58,7 @@ def kept(alliance: Alliance, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ReceiptStore(folder / "receipts.sqlite", alliance.log_key.verifier) as store,
         MerchantClient(
             alliance.gateway.server.address,
-            alliance.log_key.verifier,
+            alliance.identity,
             MerchantId("bakery"),
             alliance.keys["bakery"],
             receipts=store,

@@ -100,7 +100,7 @@ def alliance(database_url: str) -> Iterator[Alliance]:
 def submit(alliance: Alliance) -> BasketSummary:
     keys: dict[MerchantId, PrivateKey] = {MerchantId(merchant): alliance.keys[merchant] for merchant in MERCHANTS}
     rules = BasketRules(Decimal(POINTS_PER_UNIT), Points(BURN_AT))
-    with MerchantConnection(alliance.gateway.server.address, alliance.log_key.verifier) as connection:
+    with MerchantConnection(alliance.gateway.server.address, alliance.identity) as connection:
         return submit_baskets(BASKETS, connection, keys, rules, b"a secret of the test, 32 bytes.")
 
 

@@ -19,7 +19,7 @@ from clearing.errors import ErrorReason, Rejection
 from clearing.model import Earn, EntryIndex, Instant, Outcome, Points, Presentment, ProposeSettlement
 from clearing.rules.directory import Directory
 from clearing.rules.ledger import Ledger
-from clearing.rules.presentment import AlreadyDecided, PresentmentDecision
+from clearing.rules.presentment import PresentmentDecision
 from clearing.rules.versions import RULES, SETTLEMENT_VERSIONS, rules_at
 from clearing.v1 import instruction_pb2, operations_pb2, presentment_pb2, settlement_pb2
 from settlement.auditing.audit import verify_export
@@ -66,7 +66,7 @@ def settle(alliance: Alliance, window: str) -> None:
 
 def doubled(
     directory: Directory, ledger: Ledger, presentment: Presentment, accepted_at: Instant, index: EntryIndex
-) -> PresentmentDecision | AlreadyDecided:
+) -> PresentmentDecision:
     transactions = tuple(
         each._replace(kind=Earn(Points(2 * each.kind.points), None)) if isinstance(each.kind, Earn) else each
         for each in presentment.transactions

@@ -36,7 +36,7 @@ from clearing.model import (
     SettlementMethod,
     StoreId,
     Transaction,
-    TransactionKind,
+    TransactionDetails,
     WindowId,
 )
 from clearing.postgres.bulk import driver_cursor
@@ -78,6 +78,7 @@ DIRECTORY = Directory(
     origin="alliance.example/log",
     constitution=CONSTITUTION,
     founded_in=WindowId("2026-01"),
+    founded_at=Instant(0),
     stores={StoreId(f"{merchant}-1"): merchant for merchant in MERCHANTS},
 )
 
@@ -90,7 +91,7 @@ def digest(content: object) -> bytes:
 
 
 def transaction(
-    merchant: MerchantId, reference: str, card: CardToken, kind: TransactionKind, occurred_at: Instant
+    merchant: MerchantId, reference: str, card: CardToken, kind: TransactionDetails, occurred_at: Instant
 ) -> Transaction:
     """A transaction at the merchant's only store."""
     return Transaction(
@@ -128,7 +129,7 @@ class StoredAlliance:
         """When an entry was accepted."""
         return self.times[index]
 
-    def one(self, merchant: MerchantId, reference: str, card: CardToken, kind: TransactionKind) -> Presentment:
+    def one(self, merchant: MerchantId, reference: str, card: CardToken, kind: TransactionDetails) -> Presentment:
         """A presentment of one transaction, now."""
         return self.presentment(merchant, [transaction(merchant, reference, card, kind, self.now)])
 

@@ -9,7 +9,19 @@ from sqlalchemy import Engine
 
 from clearing.calendar import local_date
 from clearing.log.tiles import LARGEST_ENTRY_SIZE
-from clearing.model import Burn, Earn, EntryIndex, MerchantId, OpenCard, Outcome, Points, Reference, Refund, WindowId
+from clearing.model import (
+    Burn,
+    Earn,
+    EntryIndex,
+    MerchantId,
+    OpenCard,
+    Outcome,
+    Points,
+    Reference,
+    Refund,
+    TransactionKind,
+    WindowId,
+)
 from clearing.postgres.database import snapshot
 from clearing.postgres.reading.flows import read_flows
 from clearing.postgres.reading.ledger_reads import (
@@ -26,7 +38,6 @@ from clearing.postgres.reading.log_reads import (
     stream_entries,
     stream_instructions,
 )
-from clearing.rules.ledger import KindCode
 from clearing.rules.movements import Flow, Movement
 from tests.postgres.stored_alliance import BAKERY, CARDS, CINEMA, StoredAlliance, record_batch, transaction
 
@@ -91,7 +102,7 @@ def test_a_merchants_transactions_are_listed_page_by_page(alliance: StoredAllian
             0,
             alliance.accepted_at(2),
             Reference("burn"),
-            KindCode.BURN,
+            TransactionKind.BURN,
             Outcome.ACCEPTED,
             CARDS[0],
             first.store,

@@ -23,7 +23,7 @@ from clearing.model import (
     Reference,
     Refund,
     StoreId,
-    TransactionKind,
+    TransactionDetails,
 )
 from clearing.postgres.database import snapshot
 from clearing.postgres.reading.books import check_books
@@ -117,7 +117,7 @@ def _messages(alliance: StoredAlliance, number: int, step: Step) -> list[Message
             known = [name for owner, name in alliance.ledger.transactions if owner == merchant] or [Reference("none")]
             earlier = known[wish.original % len(known)]
             points = Points(wish.points)
-            kind: TransactionKind
+            kind: TransactionDetails
             match wish.kind:
                 case "earn":
                     kind = Earn(points, None)

@@ -70,7 +70,7 @@ from clearing.model import (
     SettlementMethod,
     StoreId,
     Transaction,
-    TransactionKind,
+    TransactionDetails,
     TransactionResult,
     WindowId,
 )
@@ -153,7 +153,7 @@ def instruction(reference: str, action: Action, issued_at: Instant, party: str =
 
 
 def transaction(
-    reference: str, token: CardToken, store: str, occurred_at: Instant, kind: TransactionKind, unit: str = ""
+    reference: str, token: CardToken, store: str, occurred_at: Instant, kind: TransactionDetails, unit: str = ""
 ) -> Transaction:
     """A transaction, with a digest that tells its content from any other."""
     digest = hashlib.sha256(repr((token, store, occurred_at, unit, kind)).encode()).digest()[:16]
@@ -311,7 +311,7 @@ def _transaction(world: World, merchant: str, words: list[str]) -> Transaction:
     if "occurred" in options:
         amount, unit = int(options["occurred"][:-1]), options["occurred"][-1]
         occurred_at = Instant(world.now + amount * {"d": MICROSECONDS_PER_DAY, "s": 1_000_000, "u": 1}[unit])
-    kind: TransactionKind
+    kind: TransactionDetails
     match name, arguments:
         case "open", []:
             kind = OpenCard()

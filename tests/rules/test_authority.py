@@ -16,8 +16,10 @@ from clearing.model import (
 )
 from clearing.rules.actions import ACTIONS
 from clearing.rules.authority import (
-    authorise_instruction,
-    authorise_presentment,
+    require_current_instruction,
+    require_current_presentment,
+    require_instructor,
+    require_presenter,
     require_valid_key,
 )
 from tests.rules import script
@@ -49,7 +51,8 @@ def instructed(world: World, words: str, origin: str = script.ORIGIN, party: str
 def reason_of_presentment(world: World, merchant: str, signers: str, origin: str = script.ORIGIN) -> str:
     presentment = Presentment(origin, MerchantId(merchant), world.now, False, ())
     try:
-        authorise_presentment(world.directory, presentment, keys(signers), world.now)
+        require_presenter(world.directory, presentment, keys(signers))
+        require_current_presentment(world.directory, presentment, keys(signers), world.now)
     except Rejection as rejection:
         return rejection.reason.name.lower()
     return "authorised"
@@ -57,7 +60,8 @@ def reason_of_presentment(world: World, merchant: str, signers: str, origin: str
 
 def reason_of_instruction(world: World, order: Instruction, signers: str) -> str:
     try:
-        authorise_instruction(world.directory, order, keys(signers), world.now)
+        require_instructor(world.directory, order, keys(signers))
+        require_current_instruction(world.directory, order, keys(signers), world.now)
     except Rejection as rejection:
         return rejection.reason.name.lower()
     return "authorised"

@@ -21,8 +21,8 @@ from clearing.model import (
     Reference,
     Refund,
     Transaction,
+    TransactionKind,
 )
-from clearing.rules.ledger import KindCode
 from clearing.rules.movements import Account
 from clearing.rules.presentment import PresentmentDecision
 from tests.rules.script import World, card, play, transaction
@@ -110,7 +110,7 @@ def run(world: World, chosen: list[Step]) -> list[tuple[Step, list[Transaction]]
     return presented
 
 
-def net_of(world: World, kind: KindCode) -> Counter[tuple[str, str]]:
+def net_of(world: World, kind: TransactionKind) -> Counter[tuple[str, str]]:
     """Points of the accepted earns or burns less what was refunded of them, by merchant and card."""
     net: Counter[tuple[str, str]] = Counter()
     for recorded in world.ledger.transactions.values():
@@ -194,7 +194,7 @@ def test_replaying_the_log_rebuilds_the_ledger(chosen: list[Step]) -> None:
 def test_no_order_makes_or_loses_points_on_a_card(chosen: list[Step]) -> None:
     world = a_world()
     run(world, chosen)
-    earned, burned = net_of(world, KindCode.EARN), net_of(world, KindCode.BURN)
+    earned, burned = net_of(world, TransactionKind.EARN), net_of(world, TransactionKind.BURN)
     for token, each in world.ledger.cards.items():
         net = sum(earned[merchant, token] - burned[merchant, token] for merchant in MERCHANTS)
         expired = sum(lot.points_expired for lot in each.lots.values())
@@ -207,7 +207,7 @@ def test_no_order_makes_or_loses_points_of_a_merchant(chosen: list[Step]) -> Non
     """A merchant is owed what it redeemed, less what it issued that is neither open nor expired nor still due to it."""
     world = a_world()
     run(world, chosen)
-    earned, burned = net_of(world, KindCode.EARN), net_of(world, KindCode.BURN)
+    earned, burned = net_of(world, TransactionKind.EARN), net_of(world, TransactionKind.BURN)
     owed = world.books.balances(Account.OWED)
     for name in MERCHANTS:
         merchant = MerchantId(name)
@@ -251,7 +251,7 @@ def test_refunding_everything_in_any_order_leaves_no_one_with_anything(
     originals = [
         recorded
         for recorded in world.ledger.transactions.values()
-        if recorded.kind is not KindCode.OPEN_CARD and recorded.result.outcome is Outcome.ACCEPTED
+        if recorded.kind is not TransactionKind.OPEN_CARD and recorded.result.outcome is Outcome.ACCEPTED
     ]
     shuffled.shuffle(originals)
     for number, original in enumerate(originals):
@@ -282,7 +282,7 @@ def test_earns_all_refunded_leave_nothing_issued(
 ) -> None:
     world = a_world()
     run(world, [Step(merchant, gap, False, [Wish("earn", "C1", points, 0)]) for merchant, points, gap in earns])
-    originals = [each for each in world.ledger.transactions.values() if each.kind is KindCode.EARN]
+    originals = [each for each in world.ledger.transactions.values() if each.kind is TransactionKind.EARN]
     shuffled.shuffle(originals)
     for number, original in enumerate(originals):
         world.now = Instant(world.now + days_between * MICROSECONDS_PER_DAY)

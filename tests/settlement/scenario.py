@@ -24,6 +24,7 @@ from clearing.model import (
     ClockKind,
     CreateAlliance,
     EntryIndex,
+    Instant,
     MerchantId,
     Points,
     SettlementMethod,
@@ -113,6 +114,7 @@ def directory_of(
         origin="points.example",
         constitution=constitution,
         founded_in=WindowId("2025-12"),
+        founded_at=Instant(0),
         merchants={name: Merchant(name, f"={name.upper()} & Söhne") for name in merchants},
         terms=terms,
         closed_windows={

@@ -11,12 +11,23 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, collate, exists, func, select, tuple_
 
-from clearing.model import CardToken, EntryIndex, Instant, MerchantId, Outcome, Points, Reference, StoreId
+from clearing.model import (
+    CardToken,
+    EntryIndex,
+    Instant,
+    InstructionKey,
+    MerchantId,
+    Outcome,
+    Points,
+    Reference,
+    StoreId,
+    TransactionKind,
+)
 from clearing.postgres.bulk import driver_cursor
-from clearing.postgres.reading.load import load_cards, load_transactions
+from clearing.postgres.reading.load import load_cards, load_instructions, load_transactions
 from clearing.postgres.tables import cards, entries, lots, transactions
 from clearing.rules.card import Card
-from clearing.rules.ledger import KindCode, RecordedTransaction
+from clearing.rules.ledger import RecordedInstruction, RecordedTransaction
 
 CARDS_READ_MAX: Final = 100_000
 """A page of past lots reads so many cards at the most, which takes about a second."""
@@ -37,7 +48,7 @@ class ListedTransaction(NamedTuple):
     position: int
     accepted_at: Instant
     reference: Reference
-    kind: KindCode
+    kind: TransactionKind
     outcome: Outcome
     card: CardToken
     store: StoreId
@@ -66,6 +77,12 @@ def read_transaction(connection: Connection, merchant: MerchantId, reference: Re
     """What was decided under a merchant's reference; None if nothing was."""
     with driver_cursor(connection) as cursor:
         return load_transactions(cursor, [(merchant, reference)]).get((merchant, reference))
+
+
+def read_instruction(connection: Connection, key: InstructionKey) -> RecordedInstruction | None:
+    """What was decided under the reference of a party's instruction; None if nothing was."""
+    with driver_cursor(connection) as cursor:
+        return load_instructions(cursor, [key]).get(key)
 
 
 def stream_references(connection: Connection) -> Iterator[list[tuple[MerchantId, Reference]]]:
@@ -113,7 +130,7 @@ def list_transactions(
             row.position,
             Instant(row.accepted_at),
             Reference(row.reference),
-            KindCode(row.kind),
+            TransactionKind(row.kind),
             Outcome(row.outcome),
             CardToken(row.card),
             StoreId(row.store),

@@ -23,12 +23,13 @@ from clearing.model import (
     Reference,
     Refund,
     StoreId,
+    TransactionKind,
     TransactionResult,
 )
 from clearing.postgres.bulk import Prepared, array_literal, driver_cursor, execute_prepared
 from clearing.rules.actions import cards_of
 from clearing.rules.card import Card, Lot, LotKey, Taken
-from clearing.rules.ledger import KindCode, Ledger, RecordedInstruction, RecordedTransaction
+from clearing.rules.ledger import Ledger, RecordedInstruction, RecordedTransaction
 from clearing.rules.movements import Movement
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def load_ledger(
     )
     with driver_cursor(connection) as cursor:
         ledger.transactions.update(load_transactions(cursor, may_be_used(references - ledger.transactions.keys())))
-        ledger.instructions.update(_load_instructions(cursor, instruction_keys - ledger.instructions.keys()))
+        ledger.instructions.update(load_instructions(cursor, instruction_keys - ledger.instructions.keys()))
         ledger.cards.update(load_cards(cursor, cards - ledger.cards.keys()))
     return ledger
 
@@ -159,7 +160,7 @@ def load_transactions(cursor: Cursor, keys: Collection[TransactionKey]) -> dict[
     burns = [
         (entry_index, position)
         for _, _, _, entry_index, position, kind, _, _, outcome, *_ in rows
-        if kind == KindCode.BURN and outcome == Outcome.ACCEPTED
+        if kind == TransactionKind.BURN and outcome == Outcome.ACCEPTED
     ]
     taken = _load_taken(cursor, burns)
     transactions: dict[TransactionKey, RecordedTransaction] = {}
@@ -173,7 +174,7 @@ def load_transactions(cursor: Cursor, keys: Collection[TransactionKey]) -> dict[
             merchant=merchant,
             reference=reference,
             content_digest=_digest(content_digest),
-            kind=KindCode(kind),
+            kind=TransactionKind(kind),
             card=card,
             store=StoreId(store),
             result=TransactionResult(Outcome(outcome), points, points_available, points_owed),
@@ -205,7 +206,8 @@ def _load_taken(
     return taken
 
 
-def _load_instructions(cursor: Cursor, keys: Collection[InstructionKey]) -> dict[InstructionKey, RecordedInstruction]:
+def load_instructions(cursor: Cursor, keys: Collection[InstructionKey]) -> dict[InstructionKey, RecordedInstruction]:
+    """What was decided under these references of parties' instructions."""
     if not keys:
         return {}
     execute_prepared(cursor, _FIND_INSTRUCTIONS, array_literal({reference for _, reference in keys}))

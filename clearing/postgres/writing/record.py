@@ -8,12 +8,12 @@ from functools import lru_cache
 
 from clearing.deciding.batch_record import BatchRecord, EntryPosting
 from clearing.log.tiles import TILE_WIDTH, Tile
-from clearing.model import EntryIndex, InstructionKey, Outcome
+from clearing.model import EntryIndex, InstructionKey, Outcome, TransactionKind
 from clearing.postgres.bulk import Prepared, array_literal, copy_of_entries, copy_of_rows
 from clearing.postgres.head import swap_of_heads
 from clearing.postgres.sql import Execution, Statement
 from clearing.postgres.writing.record_cards import changes_of_cards
-from clearing.rules.ledger import KindCode, RecordedInstruction, RecordedTransaction
+from clearing.rules.ledger import RecordedInstruction, RecordedTransaction
 
 
 def statements_of(record: BatchRecord) -> Iterator[Statement]:
@@ -33,7 +33,7 @@ def statements_of(record: BatchRecord) -> Iterator[Statement]:
         yield _mark_refunded([each for each in record.transactions.values() if each.entry_index < old_size])
     if record.postings:
         yield copy_of_rows("postings", _POSTING_COLUMNS, _posting_rows(record.postings, record.unit))
-    open_card, accepted = KindCode.OPEN_CARD, Outcome.ACCEPTED
+    open_card, accepted = TransactionKind.OPEN_CARD, Outcome.ACCEPTED
     opened = {each.card: each.entry_index for each in new if each.kind is open_card and each.result.outcome is accepted}
     yield from changes_of_cards(record.unit, opened, record.postings, record.cards_after)
     # The last tile of the leaves would be written anew with every batch, and follows from the entries: `read_tile`.

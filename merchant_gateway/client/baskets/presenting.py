@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from clearing.calendar import moment_of
+from clearing.contract.log_identity import LogIdentity
 from clearing.model import CardToken, Instant, MerchantId, Outcome, Points
 from clearing.signing.keys import PrivateKey
 from clearing.v1.envelope_pb2 import Envelope
@@ -52,9 +53,9 @@ class _Presentment(NamedTuple):
 class Presenter:
     """Signs with each merchant's own key."""
 
-    def __init__(self, origin: str, keys: Mapping[MerchantId, PrivateKey], burn_points: Points) -> None:
+    def __init__(self, log: LogIdentity, keys: Mapping[MerchantId, PrivateKey], burn_points: Points) -> None:
         """``burn_points``: as soon as a card can spend so many, exactly so many are burned."""
-        self._origin = origin
+        self._log = log
         self._keys = keys
         self._burn_points = burn_points
         self._open_cards: set[CardToken] = set()
@@ -113,7 +114,7 @@ class Presenter:
 
     def _sign(self, presentment: _Presentment) -> Envelope:
         return sign_presentment(
-            self._origin,
+            self._log,
             presentment.merchant,
             self._keys[presentment.merchant],
             [self._transaction(item) for item in presentment.items],

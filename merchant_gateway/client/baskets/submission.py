@@ -72,7 +72,7 @@ def submit_baskets(
         _require_recent(earning, connection, keys, alliance, wall_clock)
     tally = Tally()
     started = time.monotonic()
-    Presenter(connection.origin, keys, rules.burn_points).present(plan, connection.submit, tally, progress)
+    Presenter(connection.log, keys, rules.burn_points).present(plan, connection.submit, tally, progress)
     return tally.summary(plan.baskets, plan.baskets_without_points, time.monotonic() - started)
 
 

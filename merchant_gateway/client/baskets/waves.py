@@ -21,8 +21,8 @@ from clearing.model import POINTS_PER_TRANSACTION_MAX, CardToken, Instant, Merch
 from merchant_gateway.client.baskets.basket_file import Basket
 from merchant_gateway.client.baskets.csv_file import CsvFileError, Fault
 
-BASKETS_PER_WAVE_MAX = 128
-"""All one merchant's, opening cards, with the longest identifiers, they still fit into a presentment of 48 KiB."""
+BASKETS_PER_WAVE_MAX = 126
+"""All one merchant's, opening cards, with the longest identifiers, they still fit into a presentment of 40 KiB."""
 
 
 class BasketRulesError(ClearingError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from clearing.clock import next_accepted_at
+from clearing.contract.log_identity import LogIdentity
 from clearing.contract.receipt import Receipt
 from clearing.deciding.authentication import authenticate_presentment
 from clearing.deciding.decision import decide_message, fold
@@ -37,7 +38,9 @@ from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.client.transaction_receipt import TransactionReceipt, check_submitted
 
 ORIGIN = "clearing.example/rules"
+LOG_ID = bytes(range(16))
 LOG_KEY = Signer(ORIGIN, bytes(range(32)))
+IDENTITY = LogIdentity(LOG_KEY.verifier, LOG_ID)
 TIME_ZONE = "Europe/Berlin"
 FOUNDED_AT = Instant(1_483_225_200_000_000)
 """2017-01-01 00:00 in Berlin."""
@@ -88,6 +91,8 @@ def directory_of(stores: dict[str, str]) -> Directory:
         origin=ORIGIN,
         constitution=constitution,
         founded_in=WindowId("2017-01"),
+        founded_at=FOUNDED_AT,
+        log_id=LOG_ID,
         merchants={merchant: Merchant(merchant, merchant.title()) for merchant in merchants},
         stores={StoreId(store): MerchantId(merchant) for store, merchant in stores.items()},
         keys=keys,

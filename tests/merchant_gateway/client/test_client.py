@@ -14,9 +14,10 @@ import pytest
 from back_office.host.assembly import Gateway
 from clearing.calendar import moment_of
 from clearing.card_token import random_token
+from clearing.contract.log_identity import LogIdentity
 from clearing.errors import ErrorReason, Rejection
 from clearing.log.note import Signer
-from clearing.model import MerchantId, Outcome
+from clearing.model import MerchantId, Outcome, TransactionKind
 from clearing.signing.keys import PrivateKey
 from merchant_gateway.client.connection import MerchantConnection, WrongAllianceError
 from merchant_gateway.client.gateway_error import GatewayError
@@ -56,7 +57,7 @@ def client(alliance: Alliance, store: ReceiptStore) -> Iterator[MerchantClient]:
 def client_of(alliance: Alliance, merchant: MerchantId, store: ReceiptStore | None = None) -> MerchantClient:
     return MerchantClient(
         alliance.gateway.server.address,
-        alliance.log_key.verifier,
+        alliance.identity,
         merchant,
         alliance.keys[merchant],
         receipts=store,
@@ -79,8 +80,8 @@ def test_a_sale_is_presented_proven_and_kept(alliance: Alliance, client: Merchan
     assert store.find(BAKERY, earned.reference) == earned
     listed = list(client.transactions())
     assert [(each.reference, each.kind, each.points) for each in listed] == [
-        ("o1", "open_card", 0),
-        ("e1", "earn", 120),
+        ("o1", TransactionKind.OPEN_CARD, 0),
+        ("e1", TransactionKind.EARN, 120),
     ]
     assert list(client.transactions("2026-02")) == []
     balance = client.card(card)
@@ -191,7 +192,7 @@ def test_a_key_of_another_merchant_and_an_unknown_key_are_refused_by_name(allian
         (alliance.keys["cinema"], ErrorReason.MERCHANT_MISMATCH),
         (PrivateKey.generate(), ErrorReason.UNKNOWN_KEY),
     ):
-        with MerchantClient(alliance.gateway.server.address, alliance.log_key.verifier, BAKERY, key) as client:
+        with MerchantClient(alliance.gateway.server.address, alliance.identity, BAKERY, key) as client:
             with pytest.raises(GatewayError) as raised:
                 client.submit([open_card("o1", card, "bakery-1", at)], presented_at=at)
             assert raised.value.reason is reason
@@ -203,12 +204,12 @@ def test_an_answer_that_another_key_signed_is_no_answer(alliance: Alliance) -> N
     impostor = Signer(alliance.log_key.name, bytes(32)).verifier
     address = alliance.gateway.server.address
     with (
-        MerchantClient(address, impostor, BAKERY, alliance.keys["bakery"]) as client,
+        MerchantClient(address, LogIdentity(impostor, alliance.log_id), BAKERY, alliance.keys["bakery"]) as client,
         pytest.raises(ReceiptError, match="does not hold"),
     ):
         client.submit([open_card("o1", card, "bakery-1", at)], presented_at=at)
     with (
-        MerchantConnection(address, impostor) as connection,
+        MerchantConnection(address, LogIdentity(impostor, alliance.log_id)) as connection,
         pytest.raises(WrongAllianceError, match="check the address"),
     ):
         connection.alliance()
@@ -255,9 +256,9 @@ def test_a_gateway_that_is_away_is_waited_for_and_then_answers(
 
 
 def test_a_gateway_that_stays_away_is_told_by_address() -> None:
-    verifier = Signer("clearing.example/test", bytes(32)).verifier
+    log = LogIdentity(Signer("clearing.example/test", bytes(32)).verifier, bytes(16))
     with (
-        MerchantClient("127.0.0.1:9", verifier, BAKERY, PrivateKey.generate(), retry=ONCE) as client,
+        MerchantClient("127.0.0.1:9", log, BAKERY, PrivateKey.generate(), retry=ONCE) as client,
         pytest.raises(GatewayError, match=r"the gateway at 127\.0\.0\.1:9 cannot be reached") as raised,
     ):
         client.card(random_token())

@@ -21,7 +21,7 @@ from merchant_gateway.client.receipt_store import ReceiptStore, ReceiptStoreErro
 from merchant_gateway.client.seen_log import SeenCheckpoint, SeenLog
 from merchant_gateway.client.transaction_receipt import ForkedLogError, TransactionReceipt, check_submitted
 from merchant_gateway.client.transactions import earn, open_card
-from tests.merchant_gateway.client.rules_alliance import LOG_KEY, ORIGIN, RulesAlliance, directory_of, key_of
+from tests.merchant_gateway.client.rules_alliance import IDENTITY, LOG_KEY, ORIGIN, RulesAlliance, directory_of, key_of
 
 BAKERY = MerchantId("bakery")
 CARD = token_of_bytes(bytes(16))
@@ -39,7 +39,7 @@ def presented(reference: str, points: int) -> Envelope:
         open_card(f"open-{reference}", CARD, "bakery-1", NOON),
         earn(reference, CARD, "bakery-1", points, NOON),
     ]
-    return sign_presentment(ORIGIN, BAKERY, key_of(BAKERY), transactions, presented_at=instant_of(NOON))
+    return sign_presentment(IDENTITY, BAKERY, key_of(BAKERY), transactions, presented_at=instant_of(NOON))
 
 
 def exchanged(alliance: RulesAlliance, *envelopes: Envelope) -> list[tuple[Checkpoint, TransactionReceipt]]:

@@ -13,7 +13,7 @@ from clearing.contract.entry import encode_instruction_entry
 from clearing.contract.instruction import PAYLOAD_TYPE as INSTRUCTION_TYPE
 from clearing.contract.receipt import Receipt
 from clearing.log.note import Signer
-from clearing.model import EntryIndex, InstructionResult, MerchantId, Outcome, Reference
+from clearing.model import EntryIndex, EntryLinks, InstructionResult, MerchantId, Outcome, Reference
 from clearing.signing.envelope import sign_envelope
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.presentment_pb2 import Transaction
@@ -26,6 +26,7 @@ from merchant_gateway.client.transaction_receipt import (
 )
 from merchant_gateway.client.transactions import burn, earn, open_card
 from tests.merchant_gateway.client.rules_alliance import (
+    IDENTITY,
     LOG_KEY,
     ORIGIN,
     RulesAlliance,
@@ -43,6 +44,8 @@ OPEN = open_card("o1", CARD, "bakery-1", NOON)
 EARN = earn("e1", CARD, "bakery-1", 100, NOON)
 BURN = burn("b1", CARD, "bakery-1", 30, NOON)
 
+LINKS = EntryLinks(EntryIndex(0), EntryIndex(0))
+
 
 @pytest.fixture
 def alliance() -> RulesAlliance:
@@ -51,7 +54,7 @@ def alliance() -> RulesAlliance:
 
 def presented(*transactions: Transaction, minutes: int = 0, merchant: MerchantId = BAKERY) -> Envelope:
     at = instant_of(NOON + datetime.timedelta(minutes=minutes))
-    return sign_presentment(ORIGIN, merchant, key_of(merchant), transactions, presented_at=at)
+    return sign_presentment(IDENTITY, merchant, key_of(merchant), transactions, presented_at=at)
 
 
 def check(envelope: Envelope, receipt: Receipt) -> list[TransactionReceipt]:
@@ -162,7 +165,7 @@ def test_an_instruction_is_no_answer_to_a_presentment(alliance: RulesAlliance) -
     envelope = presented(OPEN)
     instruction = sign_envelope(envelope.payload, INSTRUCTION_TYPE, [key_of(BAKERY)])
     at = instant_of(NOON)
-    alliance.leaves.append(encode_instruction_entry(instruction, at, InstructionResult(Outcome.ACCEPTED)))
+    alliance.leaves.append(encode_instruction_entry(instruction, at, InstructionResult(Outcome.ACCEPTED), LINKS))
     with pytest.raises(ReceiptError, match="no presentment"):
         check(envelope, receipt_of_leaf(alliance.leaves, 1))
 

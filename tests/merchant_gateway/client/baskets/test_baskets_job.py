@@ -48,7 +48,7 @@ def alliance(database_url: str) -> Iterator[Alliance]:
 
 @pytest.fixture
 def connection(alliance: Alliance) -> Iterator[MerchantConnection]:
-    with MerchantConnection(alliance.gateway.server.address, alliance.log_key.verifier) as a_connection:
+    with MerchantConnection(alliance.gateway.server.address, alliance.identity) as a_connection:
         yield a_connection
 
 
@@ -102,7 +102,7 @@ def test_baskets_fall_into_the_month_they_were_bought_in(
 def test_receipts_of_all_merchants_are_kept_where_a_file_is_given(tmp_path: Path, alliance: Alliance) -> None:
     with (
         ReceiptStore(tmp_path / "receipts.sqlite", alliance.log_key.verifier) as store,
-        MerchantConnection(alliance.gateway.server.address, alliance.log_key.verifier, receipts=store) as connection,
+        MerchantConnection(alliance.gateway.server.address, alliance.identity, receipts=store) as connection,
     ):
         run(tmp_path, alliance, connection)
         assert store.count() == 8
@@ -172,7 +172,7 @@ def test_a_merchants_key_that_is_not_its_own_stops_the_job_by_name(
 def test_old_baskets_are_not_presented_to_an_alliance_on_the_system_clock(tmp_path: Path, database_url: str) -> None:
     with founded(database_url, clock="CLOCK_SYSTEM") as alliance:
         alliance.admit("bakery", "cinema")
-        with MerchantConnection(alliance.gateway.server.address, alliance.log_key.verifier) as connection:
+        with MerchantConnection(alliance.gateway.server.address, alliance.identity) as connection:
             size = log_size(connection)
             old = BASKETS.replace("2026-", "2017-")
             with pytest.raises(LateBasketsError, match=r"4 of 4 baskets .*clearing init --clock presented"):

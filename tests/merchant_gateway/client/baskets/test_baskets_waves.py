@@ -16,6 +16,8 @@ from clearing.calendar import local_date, window_of
 from clearing.card_token import derived_token
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, TRANSACTIONS_MAX
 from clearing.contract.entry import decode_entry
+from clearing.contract.log_identity import LogIdentity
+from clearing.log.note import Signer
 from clearing.model import Instant, MerchantId, Outcome, Points, StoreId
 from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.client.baskets.basket_file import Basket
@@ -32,7 +34,7 @@ from merchant_gateway.client.baskets.waves import (
 from merchant_gateway.client.transaction_receipt import TransactionReceipt
 from tests.merchant_gateway.client.rules_alliance import (
     FOUNDED_AT,
-    ORIGIN,
+    IDENTITY,
     TIME_ZONE,
     RulesAlliance,
     directory_of,
@@ -75,7 +77,7 @@ def planned(baskets: Sequence[Basket], rules: BasketRules = RULES) -> BasketPlan
 def presented(alliance: RulesAlliance, plan: BasketPlan) -> Tally:
     """The count of a run."""
     tally = Tally()
-    Presenter(ORIGIN, KEYS, RULES.burn_points).present(plan, alliance.submit, tally, lambda done, total: None)
+    Presenter(IDENTITY, KEYS, RULES.burn_points).present(plan, alliance.submit, tally, lambda done, total: None)
     return tally
 
 
@@ -133,7 +135,7 @@ def test_waves_keep_the_order_and_no_card_or_second_day_comes_into_one(baskets: 
 
 def test_a_wave_ends_where_it_is_full() -> None:
     plan = planned([basket(number, f"h{number}", "s1", 0, 100) for number in range(300)])
-    assert [len(wave.baskets) for wave in plan.waves] == [128, 128, 44]
+    assert [len(wave.baskets) for wave in plan.waves] == [126, 126, 48]
 
 
 def test_the_largest_wave_fits_into_one_presentment() -> None:
@@ -159,9 +161,9 @@ def test_the_largest_wave_fits_into_one_presentment() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        Presenter("o" * 200, {merchant: key_of(merchant)}, Points(1)).present(
-            plan, note, Tally(), lambda done, total: None
-        )
+        Presenter(
+            LogIdentity(Signer("o" * 200, bytes(32)).verifier, bytes(16)), {merchant: key_of(merchant)}, Points(1)
+        ).present(plan, note, Tally(), lambda done, total: None)
     assert len(plan.waves) == len(sent) == 1
     assert 40_000 < len(sent[0].payload) <= PAYLOAD_BYTES_MAX
     assert 2 * BASKETS_PER_WAVE_MAX <= TRANSACTIONS_MAX

@@ -96,7 +96,7 @@ class Shop:
         self.client = self.client_of(alliance.keys["bakery"])
 
     def client_of(self, key: PrivateKey) -> ClientOnALine:
-        return ClientOnALine(self.address, self.alliance.log_key.verifier, BAKERY, key, retry=QUICK)
+        return ClientOnALine(self.address, self.alliance.identity, BAKERY, key, retry=QUICK)
 
     @contextmanager
     def outbox(self, client: MerchantClient | None = None, **options: Any) -> Iterator[Outbox]:

@@ -10,6 +10,7 @@ import itertools
 import sys
 from pathlib import Path
 
+from clearing.contract.log_identity import LogIdentity
 from clearing.log.note import parse_verifier
 from clearing.model import Points
 from clearing.signing.keys import PrivateKey
@@ -21,9 +22,10 @@ from tests.merchant_gateway.client.outbox.outbox_scene import BAKERY, QUICK, STO
 
 def main() -> None:
     """Sell until killed."""
-    address, vkey, seed, path, card, prefix, floor = sys.argv[1:]
+    address, vkey, log_id, seed, path, card, prefix, floor = sys.argv[1:]
     limit = FloorLimit(Points(int(floor)), Points(10 * int(floor))) if int(floor) else None
-    client = MerchantClient(address, parse_verifier(vkey), BAKERY, PrivateKey(bytes.fromhex(seed)), retry=QUICK)
+    alliance = LogIdentity(parse_verifier(vkey), bytes.fromhex(log_id))
+    client = MerchantClient(address, alliance, BAKERY, PrivateKey(bytes.fromhex(seed)), retry=QUICK)
     # Too short for some answers under load: so some burns are taken back.
     with Outbox(Path(path), client, floor_limit=limit, patience_seconds=0.02, retry=QUICK) as outbox:
         for number in itertools.count():

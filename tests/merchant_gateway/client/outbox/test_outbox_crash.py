@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clearing.model import CardToken, Outcome
+from clearing.model import CardToken, Outcome, TransactionKind
 from tests.integration.alliance import founded
 from tests.integration.observation import complaints
 from tests.merchant_gateway.client.outbox.outbox_scene import NOWHERE, Shop
@@ -36,7 +36,7 @@ class Till:
     def __init__(self, shop: Shop, address: str, card: CardToken, prefix: str, floor: int) -> None:
         self._said = shop.folder / f"{prefix}.txt"
         alliance = shop.alliance
-        arguments = [address, alliance.log_key.vkey, alliance.keys["bakery"].seed.hex()]
+        arguments = [address, alliance.log_key.vkey, alliance.log_id.hex(), alliance.keys["bakery"].seed.hex()]
         arguments += [str(shop.folder / "outbox.sqlite"), card, prefix, str(floor)]
         # Not the file that is read here: processes that share an open file share the place in it too.
         with self._said.open("a") as said:
@@ -101,7 +101,7 @@ def test_tills_killed_at_any_moment_neither_lose_nor_double_a_sale(shop: Shop) -
     assert {each.outcome for each in listed} == {Outcome.ACCEPTED}
     # Each is one entry: the same envelope was sent until it was answered.
     assert shop.alliance.log_size() == entries_before + len(listed)
-    sold = {str(each.reference): each for each in listed if each.kind != "refund"}
+    sold = {str(each.reference): each for each in listed if each.kind is not TransactionKind.REFUND}
     begun, safe, none = ({ref for word, ref in said if word == which} for which in ("begin", "safe", "none"))
     assert len(begun) > ROUNDS * TILLS
     assert safe
@@ -110,7 +110,7 @@ def test_tills_killed_at_any_moment_neither_lose_nor_double_a_sale(shop: Shop) -
     assert all(sold[reference].points_refunded == sold[reference].points for reference in none & sold.keys())
     assert all(each.points_refunded == 0 for reference, each in sold.items() if reference not in none | begun - safe)
 
-    change = {"earn": 1, "burn": -1}
+    change = {TransactionKind.EARN: 1, TransactionKind.BURN: -1}
     expected = sum(change[each.kind] * (each.points - each.points_refunded) for each in sold.values())
     assert shop.points(card) == POINTS + expected
     assert complaints(shop.alliance.engine) == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from clearing.card_token import random_token
+from clearing.contract.log_identity import LogIdentity
 from clearing.log.note import Signer
 from clearing.model import MerchantId
 from clearing.signing.keys import PrivateKey
@@ -27,7 +28,7 @@ KEY = PrivateKey(bytes(32))
 
 
 def client(merchant: MerchantId = BAKERY, log_key: Signer = LOG_KEY) -> MerchantClient:
-    return MerchantClient(NOWHERE, log_key.verifier, merchant, KEY)
+    return MerchantClient(NOWHERE, LogIdentity(log_key.verifier, bytes(16)), merchant, KEY)
 
 
 def open_outbox(path: Path, a_client: MerchantClient | None = None) -> Outbox:

@@ -31,7 +31,7 @@ from merchant_gateway.client.retry import RetryPolicy
 from merchant_gateway.client.transaction_receipt import TransactionReceipt
 from merchant_gateway.client.transactions import burn, earn, open_card, refund
 from tests.merchant_gateway.client.outbox.outbox_scene import BAKERY, NOWHERE, PATIENCE_SECONDS, STORE
-from tests.merchant_gateway.client.rules_alliance import LOG_KEY, RulesAlliance, directory_of, key_of
+from tests.merchant_gateway.client.rules_alliance import IDENTITY, RulesAlliance, directory_of, key_of
 
 NOON = datetime.datetime(2017, 1, 2, 12, tzinfo=datetime.UTC)
 CARDS = [token_of_bytes(bytes([number]) * 16) for number in range(3)]
@@ -62,7 +62,7 @@ class ClientInMemory(MerchantClient):
     """A client whose gateway is the rules."""
 
     def __init__(self, alliance: RulesAlliance) -> None:
-        super().__init__(NOWHERE, LOG_KEY.verifier, BAKERY, key_of(BAKERY))
+        super().__init__(NOWHERE, IDENTITY, BAKERY, key_of(BAKERY))
         self._alliance = alliance
         self.line = Line.GOOD
 
