@@ -19,11 +19,11 @@ from clearing.model import MerchantId, ProposeSettlement, WindowId
 from clearing.rules.directory import Directory
 from clearing.rules.movements import Flow
 from settlement.v1.errors import UnknownSettlementVersionError
-from settlement.v1.month_end import Settlement, settle, settle_upon
+from settlement.v1.month_end import settle, settle_upon
 from settlement.v1.points import PointsByMovement
 from settlement.v1.proposal import proposal_of
 from settlement.v1.report_json import alliance_json, merchant_json
-from settlement.v1.statements import MerchantStatement
+from settlement.v1.statements import MerchantStatement, Settlement
 
 
 @dataclass(frozen=True, slots=True)

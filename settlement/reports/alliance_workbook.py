@@ -9,10 +9,7 @@ from clearing.model import POOL, MerchantId
 from settlement.reports.workbook_layout import Cell, Column, Fact, Formula, column_letter
 from settlement.reports.workbook_sheets import SheetMaker, name, roll_forward, window_title
 from settlement.reports.workbook_styles import Kind
-from settlement.v1.month_end import Settlement
-from settlement.v1.report_json import statement_digest
-from settlement.v1.statements import AllianceStatement
-from settlement.versions import settlement_rules
+from settlement.v1.statements import AllianceStatement, Settlement
 
 _MATRIX_COLUMN_WIDTH = 13
 
@@ -39,12 +36,8 @@ def alliance_workbook(settlement: Settlement) -> bytes:
         "participants owe each other is set off, so who pays whom need not be who owed whom.",
     )
     maker.calculation(statement.obligations)
-    rules = settlement_rules(settlement.period.settlement_version)
-    digests = {"alliance": statement_digest(rules.alliance_json(settlement))}
-    digests |= {
-        f"merchant {each.merchant}": statement_digest(rules.merchant_json(each)) for each in settlement.merchants
-    }
-    maker.proof(digests)
+    of_merchants = {f"merchant {who}": digest for who, digest in settlement.merchant_digests.items()}
+    maker.proof({"alliance": settlement.alliance_digest} | of_merchants)
     return maker.book.content()
 
 

@@ -13,8 +13,7 @@ from clearing.model import MerchantId
 from settlement.reports.alliance_workbook import alliance_workbook
 from settlement.reports.merchant_workbook import merchant_workbook
 from settlement.reports.report_csv import alliance_csv, merchant_csv
-from settlement.v1.month_end import Settlement
-from settlement.v1.statements import MerchantStatement, Period
+from settlement.v1.statements import MerchantStatement, Period, Settlement
 from settlement.versions import SettlementRules, settlement_rules
 
 

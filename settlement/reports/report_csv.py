@@ -22,11 +22,10 @@ from typing import NamedTuple
 
 from clearing.model import Payment
 from settlement.v1.money import amount_text, decimal_text, exact_text
-from settlement.v1.month_end import Settlement
 from settlement.v1.netting import BilateralNet
 from settlement.v1.obligations import Obligation
 from settlement.v1.points import IssuerPoints, Redemption
-from settlement.v1.statements import MerchantStatement, Period, Position
+from settlement.v1.statements import MerchantStatement, Period, Position, Settlement
 
 COLUMNS = (
     "window",

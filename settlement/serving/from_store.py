@@ -19,8 +19,9 @@ from clearing.rules.movements import Movement
 from clearing.writer.log_state import read_log_state
 from settlement.reports.files import StatementFormat, statement_file
 from settlement.v1.errors import ContradictorySumsError, WindowNotClosedError
-from settlement.v1.month_end import Settlement, closed_window
+from settlement.v1.month_end import closed_window
 from settlement.v1.points import moved_by_issuer
+from settlement.v1.statements import Settlement
 from settlement.versions import settlement_rules, settlement_rules_of
 
 SETTLEMENTS_KEPT: Final = 12

@@ -42,9 +42,11 @@ def amount_text(amount_minor: int, decimals: int) -> str:
 
 def exact_text(exact_minor: Decimal, decimals: int) -> str:
     """Exact minor units as major units: at least the currency's decimals, more only where they are not zero."""
-    whole, _, fraction = decimal_text(major_from_minor(exact_minor, decimals)).partition(".")
-    fraction = fraction.ljust(decimals, "0")
-    return f"{whole}.{fraction}" if fraction else whole
+    whole, _, fraction = decimal_text(exact_minor).partition(".")
+    sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
+    digits = digits.zfill(decimals + 1)
+    major, minor = (digits[:-decimals], digits[-decimals:]) if decimals else (digits, "")
+    return f"{sign}{major}.{minor}{fraction}" if minor or fraction else f"{sign}{major}"
 
 
 def decimal_text(number: Decimal) -> str:

@@ -6,47 +6,28 @@ The way of a window, each step in one place:
 2. points      each issuer's account from opening to closing, and who redeemed whose points   ``points``
 3. obligations points times price, rounded once each                                          ``obligations``
 4. netting     positions, which sum to zero, and the fewest payments that settle them          ``netting``
-5. statements  one for the alliance and one for each member                                    ``statements``
+5. statements  one for the alliance, and each member's share of it                             ``shares``
 6. proposal    the statements' digests in JSON, and the payments                               ``proposal``
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from clearing.calendar import first_day, month_end
 from clearing.model import POOL, MerchantId, SettlementMethod, WindowId
 from clearing.rules.directory import ClosedWindow, Directory
 from clearing.rules.movements import Flow
-from settlement.v1.errors import InconsistentFlowsError, NoSuchStatementError, WindowNotClosedError
+from settlement.v1.errors import InconsistentFlowsError, WindowNotClosedError
 from settlement.v1.netting import bilateral_nets, fewest_payments, positions
 from settlement.v1.obligations import Obligation, obligations
 from settlement.v1.points import PointsByMovement, issuer_points, moved_by_issuer, redemptions
-from settlement.v1.statements import AllianceStatement, MerchantStatement, Period, Position
+from settlement.v1.report_json import statement_digests
+from settlement.v1.shares import Shares
+from settlement.v1.statements import AllianceStatement, Period, Position, Settlement
 
 _ROOT_SIZE_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What a closed window settles to."""
-
-    alliance: AllianceStatement
-    merchants: tuple[MerchantStatement, ...]
-    """One for each member when the window closed, by identifier."""
-
-    @property
-    def period(self) -> Period:
-        """The window and the log it was computed from."""
-        return self.alliance.period
-
-    def statement_of(self, merchant: MerchantId) -> MerchantStatement:
-        """The merchant's statement. Raises ``NoSuchStatementError`` if it was not a member when the window closed."""
-        for statement in self.merchants:
-            if statement.merchant == merchant:
-                return statement
-        raise NoSuchStatementError(merchant, self.period.window)
 
 
 def settle(
@@ -93,10 +74,13 @@ def settle_upon(
         redemptions=redeemed,
         obligations=owed,
         bilateral=bilateral_nets(owed),
-        positions=tuple(_position(name, owed) for name in net),
+        positions=_positions(net, owed),
         payments=fewest_payments(net),
     )
-    return Settlement(alliance, tuple(_merchant_statement(directory, alliance, name) for name in closed.merchants))
+    shares = Shares(alliance)
+    statements = tuple(shares.statement(directory.merchants[name]) for name in closed.merchants)
+    digests = statement_digests(alliance, statements)
+    return Settlement(alliance, statements, digests.alliance, digests.merchants)
 
 
 def closed_window(directory: Directory, window: WindowId) -> ClosedWindow:
@@ -140,26 +124,11 @@ def _check_flows(flows: Sequence[Flow], closed: ClosedWindow, window: WindowId) 
             raise InconsistentFlowsError(f"{flow} is priced on a day after {window}")
 
 
-def _position(participant: MerchantId, owed: Sequence[Obligation]) -> Position:
-    others = [each for each in owed if each.debtor != each.creditor]
-    return Position(
-        participant=participant,
-        payable_minor=sum(each.amount_minor for each in others if each.debtor == participant),
-        receivable_minor=sum(each.amount_minor for each in others if each.creditor == participant),
-    )
-
-
-def _merchant_statement(directory: Directory, alliance: AllianceStatement, merchant: MerchantId) -> MerchantStatement:
-    """The alliance's statement as far as it concerns this merchant."""
-    return MerchantStatement(
-        period=alliance.period,
-        merchant=merchant,
-        legal_name=directory.merchants[merchant].legal_name,
-        points=next(each for each in alliance.points if each.issuer == merchant),
-        redeemed_from_me=tuple(each for each in alliance.redemptions if each.issuer == merchant),
-        redeemed_at_me=tuple(each for each in alliance.redemptions if each.redeemer == merchant),
-        obligations=tuple(each for each in alliance.obligations if merchant in (each.debtor, each.creditor)),
-        bilateral=tuple(each for each in alliance.bilateral if merchant in (each.payer, each.payee)),
-        position=next(each for each in alliance.positions if each.participant == merchant),
-        payments=tuple(each for each in alliance.payments if merchant in (each.payer, each.payee)),
-    )
+def _positions(participants: Iterable[MerchantId], owed: Iterable[Obligation]) -> tuple[Position, ...]:
+    payable_minor: Counter[MerchantId] = Counter()
+    receivable_minor: Counter[MerchantId] = Counter()
+    for each in owed:
+        if each.debtor != each.creditor:
+            payable_minor[each.debtor] += each.amount_minor
+            receivable_minor[each.creditor] += each.amount_minor
+    return tuple(Position(name, payable_minor[name], receivable_minor[name]) for name in participants)

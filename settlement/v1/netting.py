@@ -6,7 +6,8 @@ participant's position is all it is owed less all it owes; the payments settle t
 
 from __future__ import annotations
 
-from collections import defaultdict
+import heapq
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -95,14 +96,14 @@ def _opposite_pairs(ordered: list[_Position]) -> tuple[list[list[_Position]], li
     """Pairs that cancel exactly, and what is left."""
     pairs: list[list[_Position]] = []
     left: list[_Position] = []
-    payers: defaultdict[int, list[_Position]] = defaultdict(list)
+    payers: defaultdict[int, deque[_Position]] = defaultdict(deque)
     for position in ordered:
         if position[0] < 0:
             payers[-position[0]].append(position)
     for position in ordered:
         if position[0] > 0:
             if payers[position[0]]:
-                pairs.append([payers[position[0]].pop(0), position])
+                pairs.append([payers[position[0]].popleft(), position])
             else:
                 left.append(position)
     unpaired = [position for waiting in payers.values() for position in waiting]
@@ -151,16 +152,18 @@ def _most_zero_sum_groups(members: list[_Position]) -> list[list[_Position]]:
 
 def _settle_group(group: list[_Position]) -> list[Payment]:
     """Payments within a group that sums to zero: the largest payer pays the largest payee, until all is paid."""
-    to_pay = {name: -amount for amount, name in group if amount < 0}
-    to_receive = {name: amount for amount, name in group if amount > 0}
+    # Heaps of what remains, negative so that the largest comes first; of equally large ones the first by name.
+    to_pay = [(amount, name) for amount, name in group if amount < 0]
+    to_receive = [(-amount, name) for amount, name in group if amount > 0]
+    heapq.heapify(to_pay)
+    heapq.heapify(to_receive)
     payments = []
     while to_pay:
-        payer = min(to_pay, key=lambda name: (-to_pay[name], name))
-        payee = min(to_receive, key=lambda name: (-to_receive[name], name))
-        amount = min(to_pay[payer], to_receive[payee])
+        (left_to_pay, payer), (left_to_receive, payee) = heapq.heappop(to_pay), heapq.heappop(to_receive)
+        amount = -max(left_to_pay, left_to_receive)
         payments.append(Payment(payer, payee, amount))
-        for side, name in ((to_pay, payer), (to_receive, payee)):
-            side[name] -= amount
-            if side[name] == 0:
-                del side[name]
+        if left_to_pay + amount:
+            heapq.heappush(to_pay, (left_to_pay + amount, payer))
+        if left_to_receive + amount:
+            heapq.heappush(to_receive, (left_to_receive + amount, payee))
     return payments

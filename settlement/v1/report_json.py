@@ -1,77 +1,55 @@
 """Statements as JSON: the form whose SHA-256 goes into the log.
 
-The bytes are canonical: keys sorted, two spaces of indentation, UTF-8, one newline at the end, so that equal statements
-have equal digests. Points and whole minor units are integers; money in major units is text with all decimals of the
-currency, exact amounts and remainders are text with as many as they need. No number is a floating-point one.
-The alliance's statement contains the digests of all merchants' statements, so whoever approves the one approves all.
+The bytes are canonical, so that equal statements have equal digests: keys sorted, nothing between the tokens, strings
+as RFC 8785 writes them, UTF-8, one newline at the end. Points and whole minor units are integers, written in full;
+money in major units is text with all decimals of the currency, exact amounts and remainders are text with as many as
+they need. No number is a floating-point one. The alliance's statement contains the digests of all merchants'
+statements, so whoever approves the one approves all.
+
+Most of what a merchant's statement shows stands in two others as well: its counterparty's and the alliance's. Where all
+are written together, each obligation is turned into text once (``StatementWriter``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from clearing.model import Payment, SettlementMethod
+from clearing.model import MerchantId, Payment, SettlementMethod
 from settlement.v1.money import amount_text, decimal_text, exact_text
-from settlement.v1.month_end import Settlement
 from settlement.v1.netting import BilateralNet
 from settlement.v1.obligations import Obligation, PricedPoints
 from settlement.v1.points import IssuerPoints, OutstandingPoints, Redemption
-from settlement.v1.statements import MerchantStatement, Period, Position
+from settlement.v1.statements import AllianceStatement, MerchantStatement, Period, Position, Settlement
 
 FORMAT_VERSION = 1
 
 JsonObject = dict[str, Any]
+_Value = TypeVar("_Value")
 
 _METHOD_NAMES = {SettlementMethod.ISSUER_PAYS: "issuer-pays", SettlementMethod.POOL: "pool"}
+
+_text_of = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+class StatementDigests(NamedTuple):
+    """SHA-256 of the statements of one settlement."""
+
+    alliance: bytes
+    merchants: Mapping[MerchantId, bytes]
 
 
 def merchant_json(statement: MerchantStatement) -> bytes:
     """One merchant's statement."""
-    decimals = statement.period.currency_decimals
-    return _canonical(
-        {
-            **_head("merchant-statement", statement.period),
-            "merchant": {"id": statement.merchant, "legal_name": statement.legal_name},
-            "points": _points(statement.points),
-            "redeemed_from_me": [_redemption(each) for each in statement.redeemed_from_me],
-            "redeemed_at_me": [_redemption(each) for each in statement.redeemed_at_me],
-            "obligations": [_obligation(each, decimals) for each in statement.obligations],
-            "bilateral_nets": [_bilateral(each, decimals) for each in statement.bilateral],
-            "position": _position(statement.position, decimals),
-            "payments": _payments(statement.payments, decimals),
-        }
-    )
+    return StatementWriter(statement.period).merchant(statement)
 
 
 def alliance_json(settlement: Settlement) -> bytes:
     """The alliance's statement, with the digests of all merchants' statements."""
-    statement = settlement.alliance
-    decimals = statement.period.currency_decimals
-    return _canonical(
-        {
-            **_head("alliance-statement", statement.period),
-            "points": [_points(each) for each in statement.points],
-            "redemptions": [_redemption(each) for each in statement.redemptions],
-            "obligations": [_obligation(each, decimals) for each in statement.obligations],
-            "bilateral_nets": [_bilateral(each, decimals) for each in statement.bilateral],
-            "positions": [_position(each, decimals) for each in statement.positions],
-            "payments": _payments(statement.payments, decimals),
-            "totals": {
-                **_amount("obligations", statement.obligations_minor, decimals),
-                **_exact("exact", statement.exact_minor, decimals),
-                **_exact("remainder", statement.remainder_minor, decimals),
-                **_amount("payments", statement.payments_minor, decimals),
-                **_amount("positions_sum", statement.positions_sum_minor, decimals),
-            },
-            "merchant_statement_sha256": {
-                each.merchant: statement_digest(merchant_json(each)).hex() for each in settlement.merchants
-            },
-        }
-    )
+    return StatementWriter(settlement.period).alliance(settlement.alliance, settlement.merchant_digests)
 
 
 def statement_digest(statement_json: bytes) -> bytes:
@@ -79,8 +57,69 @@ def statement_digest(statement_json: bytes) -> bytes:
     return sha256(statement_json).digest()
 
 
-def _canonical(statement: JsonObject) -> bytes:
-    return (json.dumps(statement, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def statement_digests(alliance: AllianceStatement, merchants: Iterable[MerchantStatement]) -> StatementDigests:
+    """The digests of all statements; what several of them show is written once."""
+    writer = StatementWriter(alliance.period)
+    of_merchants = {each.merchant: statement_digest(writer.merchant(each)) for each in merchants}
+    return StatementDigests(statement_digest(writer.alliance(alliance, of_merchants)), of_merchants)
+
+
+class StatementWriter:
+    """Writes statements of one settlement, and remembers the text of what stands in more than one of them."""
+
+    def __init__(self, period: Period) -> None:
+        self._period = period
+        self._texts: dict[int, tuple[object, str]] = {}
+        """By the identity of a value: the value, so that it stays the only one of this identity, and its text."""
+
+    def merchant(self, statement: MerchantStatement) -> bytes:
+        """One merchant's statement."""
+        return _canonical(
+            {
+                **self._head("merchant-statement"),
+                "merchant": _text_of({"id": statement.merchant, "legal_name": statement.legal_name}),
+                "points": self._once(_points, statement.points),
+                "redeemed_from_me": self._all(_redemption, statement.redeemed_from_me),
+                "redeemed_at_me": self._all(_redemption, statement.redeemed_at_me),
+                "obligations": self._all(_obligation, statement.obligations),
+                "bilateral_nets": self._all(_bilateral, statement.bilateral),
+                "position": self._once(_position, statement.position),
+                "payments": self._all(_payment, statement.payments),
+            }
+        )
+
+    def alliance(self, statement: AllianceStatement, merchant_digests: Mapping[MerchantId, bytes]) -> bytes:
+        """The alliance's statement."""
+        return _canonical(
+            {
+                **self._head("alliance-statement"),
+                "points": self._all(_points, statement.points),
+                "redemptions": self._all(_redemption, statement.redemptions),
+                "obligations": self._all(_obligation, statement.obligations),
+                "bilateral_nets": self._all(_bilateral, statement.bilateral),
+                "positions": self._all(_position, statement.positions),
+                "payments": self._all(_payment, statement.payments),
+                "totals": self._once(_totals, statement),
+                "merchant_statement_sha256": _text_of({who: digest.hex() for who, digest in merchant_digests.items()}),
+            }
+        )
+
+    def _head(self, kind: str) -> dict[str, str]:
+        return {name: _text_of(value) for name, value in _head(kind, self._period).items()}
+
+    def _all(self, json_of: Callable[[_Value, int], JsonObject], values: Iterable[_Value]) -> str:
+        return f"[{','.join([self._once(json_of, value) for value in values])}]"
+
+    def _once(self, json_of: Callable[[_Value, int], JsonObject], value: _Value) -> str:
+        written = self._texts.get(id(value))
+        if written is None:
+            written = self._texts[id(value)] = value, _text_of(json_of(value, self._period.currency_decimals))
+        return written[1]
+
+
+def _canonical(members: Mapping[str, str]) -> bytes:
+    """An object whose members are text already."""
+    return ("{" + ",".join(f"{_text_of(name)}:{members[name]}" for name in sorted(members)) + "}\n").encode()
 
 
 def _head(kind: str, period: Period) -> JsonObject:
@@ -125,7 +164,17 @@ def _outstanding(points: OutstandingPoints) -> JsonObject:
     }
 
 
-def _points(points: IssuerPoints) -> JsonObject:
+def _totals(statement: AllianceStatement, decimals: int) -> JsonObject:
+    return {
+        **_amount("obligations", statement.obligations_minor, decimals),
+        **_exact("exact", statement.exact_minor, decimals),
+        **_exact("remainder", statement.remainder_minor, decimals),
+        **_amount("payments", statement.payments_minor, decimals),
+        **_amount("positions_sum", statement.positions_sum_minor, decimals),
+    }
+
+
+def _points(points: IssuerPoints, decimals: int) -> JsonObject:
     return {
         "issuer": points.issuer,
         "opening": _outstanding(points.opening),
@@ -157,7 +206,7 @@ def _points(points: IssuerPoints) -> JsonObject:
     }
 
 
-def _redemption(redemption: Redemption) -> JsonObject:
+def _redemption(redemption: Redemption, decimals: int) -> JsonObject:
     return {
         "issuer": redemption.issuer,
         "redeemer": redemption.redeemer,
@@ -212,8 +261,5 @@ def _position(position: Position, decimals: int) -> JsonObject:
     }
 
 
-def _payments(payments: Iterable[Payment], decimals: int) -> list[JsonObject]:
-    return [
-        {"payer": each.payer, "payee": each.payee, **_amount("amount", each.amount_minor, decimals)}
-        for each in payments
-    ]
+def _payment(payment: Payment, decimals: int) -> JsonObject:
+    return {"payer": payment.payer, "payee": payment.payee, **_amount("amount", payment.amount_minor, decimals)}

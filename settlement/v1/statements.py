@@ -7,10 +7,14 @@ window is closed, so the same log always gives the same statements.
 from __future__ import annotations
 
 import datetime
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from clearing.model import MerchantId, Payment, SettlementMethod, WindowId
+from settlement.v1.errors import NoSuchStatementError
 from settlement.v1.money import exact_arithmetic
 from settlement.v1.netting import BilateralNet
 from settlement.v1.obligations import Obligation
@@ -95,7 +99,7 @@ class MerchantStatement:
 
     def __post_init__(self) -> None:
         assert sum(each.points for each in self.redeemed_from_me) == self.points.redeemed
-        _assert_settled(self.position, self.obligations, self.payments)
+        _assert_settled((self.position,), self.obligations, self.payments)
 
     @property
     def i_owe(self) -> tuple[Obligation, ...]:
@@ -126,8 +130,7 @@ class AllianceStatement:
 
     def __post_init__(self) -> None:
         assert self.positions_sum_minor == 0
-        for position in self.positions:
-            _assert_settled(position, self.obligations, self.payments)
+        _assert_settled(self.positions, self.obligations, self.payments)
 
     @property
     def positions_sum_minor(self) -> int:
@@ -157,12 +160,46 @@ class AllianceStatement:
         return sum(payment.amount_minor for payment in self.payments)
 
 
-def _assert_settled(position: Position, obligations: tuple[Obligation, ...], payments: tuple[Payment, ...]) -> None:
-    """The position is what the obligations come to, and what the payments settle."""
-    who = position.participant
-    others = [each for each in obligations if each.debtor != each.creditor]
-    assert position.payable_minor == sum(each.amount_minor for each in others if each.debtor == who)
-    assert position.receivable_minor == sum(each.amount_minor for each in others if each.creditor == who)
-    received = sum(each.amount_minor for each in payments if each.payee == who)
-    paid = sum(each.amount_minor for each in payments if each.payer == who)
-    assert position.net_minor == received - paid
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a closed window settles to."""
+
+    alliance: AllianceStatement
+    merchants: tuple[MerchantStatement, ...]
+    """One for each member when the window closed, by identifier."""
+    alliance_digest: bytes
+    """SHA-256 of the alliance's statement in its JSON form."""
+    merchant_digests: Mapping[MerchantId, bytes]
+    """The same of each merchant's."""
+
+    @property
+    def period(self) -> Period:
+        """The window and the log it was computed from."""
+        return self.alliance.period
+
+    def statement_of(self, merchant: MerchantId) -> MerchantStatement:
+        """The merchant's statement. Raises ``NoSuchStatementError`` if it was not a member when the window closed."""
+        place = bisect_left(self.merchants, merchant, key=lambda statement: statement.merchant)
+        if place == len(self.merchants) or self.merchants[place].merchant != merchant:
+            raise NoSuchStatementError(merchant, self.period.window)
+        return self.merchants[place]
+
+
+def _assert_settled(
+    positions: Iterable[Position], obligations: Iterable[Obligation], payments: Iterable[Payment]
+) -> None:
+    """Each position is what the obligations come to, and what the payments settle."""
+    payable_minor: Counter[MerchantId] = Counter()
+    receivable_minor: Counter[MerchantId] = Counter()
+    received_minor: Counter[MerchantId] = Counter()
+    for obligation in obligations:
+        if obligation.debtor != obligation.creditor:
+            payable_minor[obligation.debtor] += obligation.amount_minor
+            receivable_minor[obligation.creditor] += obligation.amount_minor
+    for payment in payments:
+        received_minor[payment.payee] += payment.amount_minor
+        received_minor[payment.payer] -= payment.amount_minor
+    for position in positions:
+        assert position.payable_minor == payable_minor[position.participant]
+        assert position.receivable_minor == receivable_minor[position.participant]
+        assert position.net_minor == received_minor[position.participant]

@@ -24,8 +24,9 @@ from settlement.reports.files import StatementFormat
 from settlement.serving.from_store import StoredSettlements, settle_stored
 from settlement.serving.settlement_process import NICENESS, QUESTIONS_MAX, SettlementFailedError, SettlementProcess
 from settlement.v1.errors import ContradictorySumsError, WindowNotClosedError
-from settlement.v1.month_end import Settlement, settle
+from settlement.v1.month_end import settle
 from settlement.v1.proposal import proposal_of
+from settlement.v1.statements import Settlement
 from tests.database_sessions import sessions_waiting
 from tests.integration.alliance import Alliance
 from tests.integration.command import served

@@ -25,9 +25,8 @@ from clearing.v1 import instruction_pb2, operations_pb2, presentment_pb2, settle
 from settlement.auditing.audit import verify_export
 from settlement.auditing.export_files import AuditDifference
 from settlement.v1.errors import UnknownSettlementVersionError
-from settlement.v1.month_end import Settlement
 from settlement.v1.report_json import statement_digest
-from settlement.v1.statements import MerchantStatement
+from settlement.v1.statements import MerchantStatement, Settlement
 from settlement.versions import SETTLEMENTS
 from tests.integration.alliance import Alliance, founded
 from tests.integration.observation import refusal, untouched

@@ -33,7 +33,8 @@ from clearing.model import (
 )
 from clearing.rules.directory import ClosedWindow, Directory, Merchant, Prices, TermsScope
 from clearing.rules.movements import Flow, Movement
-from settlement.v1.month_end import Settlement, settle
+from settlement.v1.month_end import settle
+from settlement.v1.statements import Settlement
 
 JANUARY = WindowId("2026-01")
 LOG_ROOT = hashlib.sha256(b"root of the log").digest()

@@ -16,8 +16,9 @@ from clearing.rules.directory import Prices, TermsScope
 from clearing.rules.movements import Flow, Movement
 from settlement.reports.report_csv import alliance_csv
 from settlement.v1.errors import NoSuchStatementError, WindowNotClosedError
-from settlement.v1.month_end import Settlement, settle
+from settlement.v1.month_end import settle
 from settlement.v1.report_json import alliance_json
+from settlement.v1.statements import Settlement
 from tests.settlement.scenario import JANUARY, LOG_ROOT, MERCHANTS, directory_of, settled
 
 A, B, C, D = MERCHANTS

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from clearing.model import POOL, SettlementMethod
-from settlement.v1.month_end import Settlement
 from settlement.v1.obligations import Obligation
+from settlement.v1.statements import Settlement
 from tests.settlement.scenario import MERCHANTS, settled
 
 A, B, C, D = MERCHANTS

@@ -16,7 +16,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from clearing.model import SettlementMethod
 from settlement.reports.alliance_workbook import alliance_workbook
 from settlement.reports.merchant_workbook import merchant_workbook
-from settlement.v1.month_end import Settlement
+from settlement.v1.statements import Settlement
 from tests.settlement.scenario import LOG_ROOT, MERCHANTS, settled
 from tests.settlement.test_obligations import POOL_MONTH
 from tests.settlement.test_reports import MONTH
