@@ -9,6 +9,30 @@ class ClearingError(Exception):
     """Something a user, an operator or a merchant system can act on; its text says what and how."""
 
 
+class LedgerContradictionError(ClearingError):
+    """The ledger contradicts itself: an identity of its money, points, lots or entries does not hold.
+
+    No correct program ever comes to it. It is raised where it would become durable, or be shown as right.
+    """
+
+
+def require_identity(holds: bool, identity: str) -> None:
+    """Raise ``LedgerContradictionError`` unless it holds; ``identity`` says what, as a sentence.
+
+    An ``assert`` would be gone where Python runs with ``-O``.
+    """
+    if not holds:
+        raise LedgerContradictionError(
+            f"the ledger contradicts itself, since this does not hold: {identity}. Record nothing more by hand, keep "
+            "the log as it is, and report this"
+        )
+
+
+def is_defect(error: BaseException) -> bool:
+    """Whether correct operation never brings it about: it is of one call, and logged with all that is known of it."""
+    return isinstance(error, LedgerContradictionError) or not isinstance(error, ClearingError)
+
+
 class ErrorReason(IntEnum):
     """Why a call never reached a decision; numbers and meanings as in ``clearing.v1.ErrorReason``."""
 

@@ -31,7 +31,7 @@ from clearing.deciding.authentication import (
     message_time,
 )
 from clearing.deciding.decision import DecidedEntry, decide_founding_message, decide_message, fold
-from clearing.errors import Rejection
+from clearing.errors import LedgerContradictionError, Rejection
 from clearing.log.merkle import leaf_hash
 from clearing.log.tree import RightEdge, append
 from clearing.model import ClockKind, CreateAlliance, EntryIndex, Instant, KeyId, Outcome, Points, WindowId
@@ -91,7 +91,7 @@ class Replay(Closing):
             self._check_time(entry, message, index)
             said = self._assume(entry, message, index)
             decided = self._decide(entry, message, index)
-        except (EntryError, Rejection) as error:
+        except (EntryError, LedgerContradictionError, Rejection) as error:
             raise ReplayDifference(index, str(error)) from None
         if isinstance(decided, AlreadyDecided):
             raise ReplayDifference(index, f"its envelope was decided in entry {decided.entry_index} already")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from clearing.errors import ClearingError
+from clearing.errors import ClearingError, require_identity
 from clearing.model import (
     MICROSECONDS_PER_SECOND,
     EntryIndex,
@@ -110,7 +110,8 @@ def encode_instruction_entry(
 
 
 def _checked(leaf: bytes) -> bytes:
-    assert len(leaf) <= ENTRY_BYTES_MAX, "the bounds on payload, signatures and points keep entries below this"
+    # The bounds on payload, signatures and points keep entries below this.
+    require_identity(len(leaf) <= ENTRY_BYTES_MAX, f"an entry has at most {ENTRY_BYTES_MAX:,} bytes")
     return leaf
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from clearing.deciding.batch_record import Head
-from clearing.errors import ClearingError
+from clearing.errors import ClearingError, require_identity
 from clearing.model import Instant
 from clearing.postgres.bulk import Prepared
 from clearing.postgres.sql import Execution
@@ -46,8 +46,8 @@ def swap_of_heads(old: Head | None, new: Head) -> Execution:
     values = (new.size, new.root, new.accepted_at, new.checkpoint)
     if old is None:
         return Execution(_FIRST_HEAD, values, 1, "heads", fenced(0))
-    assert new.size > old.size, "the log only grows"
-    assert new.accepted_at >= old.accepted_at, "time never goes back"
+    require_identity(new.size > old.size, "the log only grows")
+    require_identity(new.accepted_at >= old.accepted_at, "the ledger's time never goes back")
     return Execution(_SWAP_HEAD, (*values, old.size, old.root), 1, "heads", fenced(old.size))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+from clearing.errors import require_identity
 from clearing.model import MerchantId, Outcome, Points
 from clearing.rules.card import Card
 from clearing.rules.effect import Effect
@@ -20,7 +21,7 @@ def burn(card: Card | None, redeemer: MerchantId, points: Points, today: datetim
 
     card, postings = expire_lots(card, today)
     taken = card.take_earliest(points, today)
-    assert sum(share.points for share in taken) == points, "what is available can be taken"
+    require_identity(sum(share.points for share in taken) == points, "what is available can be taken")
     for lot, share in taken:
         card = card.with_points_added(lot, -share)
         postings += (Posting(card.token, Movement.BURN, lot.issuer, redeemer, lot.expires_on, today, share),)

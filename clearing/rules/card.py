@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from clearing.errors import require_identity
 from clearing.model import CardToken, MerchantId, Points
 
 
@@ -108,7 +109,7 @@ class Card(_Balance):
         """This card with so many points more (or fewer, if negative) in that lot."""
         points_before, points_expired = self.lots.get(key, EMPTY_LOT)
         points_after = Points(points_before + points)
-        assert points_after >= 0, "a lot never falls below zero"
+        require_identity(points_after >= 0, "a lot never falls below zero")
         return self._changed(key, Lot(points_after, points_expired), points)
 
     def _changed(self, key: LotKey, lot: Lot, points_more: int) -> Card:
@@ -130,7 +131,7 @@ class Card(_Balance):
     def with_debt_added(self, creditor: MerchantId, points: int) -> Card:
         """This card owing so many points more (or fewer, if negative) to that creditor."""
         owed = self.debts.get(creditor, 0) + points
-        assert owed >= 0, "a debt never falls below zero"
+        require_identity(owed >= 0, "a debt never falls below zero")
         debts = {name: amount for name, amount in self.debts.items() if name != creditor}
         if owed:
             debts[creditor] = Points(owed)

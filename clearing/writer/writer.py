@@ -21,7 +21,7 @@ import structlog
 from clearing.clock import WallClock, system_time
 from clearing.deciding.authentication import SignedMessage
 from clearing.deciding.batch_record import Head
-from clearing.errors import ClearingError, ErrorReason, Rejection
+from clearing.errors import ErrorReason, Rejection, is_defect
 from clearing.log.note import Signer
 from clearing.postgres.database_errors import DatabaseUnavailableError
 from clearing.postgres.head import FencedError, fenced
@@ -227,9 +227,7 @@ class Writer:
             case FencedError() if self._log.still_held():
                 # This is the writer: what grew the log was the last commit of one that ended or lost its lock.
                 self._try_again(calls)
-            case ClearingError():
-                self._give_up(error, calls)
-            case _ if not calls:
+            case _ if not calls or not is_defect(error):
                 self._give_up(error, calls)
             case _:
                 with telling("a failed batch"):
@@ -253,7 +251,7 @@ class Writer:
         if isinstance(error, DatabaseUnavailableError):
             self._unavailable_since_s = self._unavailable_since_s or time.monotonic()
             rejection = Rejection(ErrorReason.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE_TEXT)
-        elif isinstance(error, ClearingError) or not calls:
+        elif not is_defect(error) or not calls:
             # Fenced, or the log is not what it should be: whatever it is, this writer must not go on.
             rejection = (
                 Rejection(
@@ -276,7 +274,7 @@ def _log_given_up(error: Exception, calls: int) -> None:
     """Say why these many calls were turned away, or why the writer has stopped."""
     if isinstance(error, DatabaseUnavailableError):
         logger.warning("database_unavailable", error=str(error), calls=calls)
-    elif isinstance(error, ClearingError) or not calls:
+    elif not is_defect(error) or not calls:
         logger.error("writer_stopped", error=str(error))
     else:
         logger.error("calls_failed", calls=calls, exc_info=error)

@@ -20,7 +20,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from clearing.errors import ClearingError, ErrorReason, Rejection
+from clearing.errors import ErrorReason, Rejection, is_defect
 from clearing.postgres.database_errors import DatabaseUnavailableError
 from clearing.runtime.telling import telling
 from clearing.writer.writer import DATABASE_UNAVAILABLE_TEXT
@@ -131,10 +131,10 @@ def rejection_of(error: Exception, method: str) -> Rejection:
 def _log_failure(error: Exception, method: str) -> None:
     if isinstance(error, DatabaseUnavailableError):
         logger.warning("database_unavailable", method=method, error=str(error))
-    elif isinstance(error, ClearingError):
-        logger.error("call_failed", method=method, error=str(error))
-    else:
+    elif is_defect(error):
         logger.error("call_failed", method=method, exc_info=error)
+    else:
+        logger.error("call_failed", method=method, error=str(error))
 
 
 if TYPE_CHECKING:
