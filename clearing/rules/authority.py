@@ -152,18 +152,16 @@ def _require_alliance(directory: Directory, instruction: Instruction, keys: Sequ
             ErrorReason.SECOND_SIGNATURE_REQUIRED,
             f"{name} takes the signatures of two people here; have a second one sign too",
         )
-    proposers = rule.proposers(directory, instruction.action) if rule.proposers is not None else frozenset()
-    if people <= proposers:
-        raise Rejection(
-            ErrorReason.SECOND_SIGNATURE_REQUIRED,
-            f"{name} agrees to what {', '.join(sorted(people))} proposed; have somebody else sign it, alone or too",
-        )
 
 
 def require_current_instruction(
     directory: Directory, instruction: Instruction, signers: tuple[KeyId, ...], at: Instant
 ) -> None:
-    """Refuse with a ``Rejection`` unless it can be decided at ``at``: not expired, its keys valid."""
+    """Refuse with a ``Rejection`` unless it can be decided at ``at``: not expired, its keys valid, its signers others.
+
+    What depends on who else has signed since is asked here: a member's office may have come, or a new proposal, after
+    an instruction that must still hear what was decided.
+    """
     _require_possible_time(directory, instruction.issued_at, at, "issued_at")
     if instruction.expires_at is not None and at >= instruction.expires_at:
         raise Rejection(
@@ -172,10 +170,10 @@ def require_current_instruction(
             "sign it anew",
             field="expires_at",
         )
-    for key_id in signers:
-        require_valid_key(directory, key_id, at)
+    keys = [require_valid_key(directory, key_id, at) for key_id in signers]
     if instruction.merchant is None:
         _require_not_the_offices(directory, instruction, at)
+        _require_others_than_proposers(directory, instruction, keys)
 
 
 def _require_not_the_offices(directory: Directory, instruction: Instruction, at: Instant) -> None:
@@ -187,6 +185,18 @@ def _require_not_the_offices(directory: Directory, instruction: Instruction, at:
             ErrorReason.OFFICE_MUST_SIGN,
             f"merchant {merchant!r} has a valid office key, and that signs {rule.action.__name__} for it; if it is "
             "lost or stolen, revoke it first",
+        )
+
+
+def _require_others_than_proposers(directory: Directory, instruction: Instruction, keys: Sequence[Key]) -> None:
+    """Refuse what is agreed to by nobody but those who proposed it."""
+    rule = rule_of(instruction.action)
+    people = {key.registration.holder for key in keys}
+    if rule.proposers is not None and people <= rule.proposers(directory, instruction.action):
+        raise Rejection(
+            ErrorReason.SECOND_SIGNATURE_REQUIRED,
+            f"{rule.action.__name__} agrees to what {', '.join(sorted(people))} proposed; have somebody else sign it, "
+            "alone or too",
         )
 
 

@@ -124,3 +124,17 @@ def test_the_cardholders_desk_reads_any_card_and_its_transactions(alliance: Alli
     assert [each.reference for each in listed][1:] == ["earn-1"]
     members = alliance.operations.ListMerchants(operations_pb2.ListMerchantsRequest(), metadata=as_desk).merchants
     assert [each.merchant for each in members] == ["bakery", "cinema"]
+
+
+def test_an_operator_hears_again_what_was_registered_before_the_office_came(database_url: str) -> None:
+    with founded(database_url) as alliance:
+        alliance.admit("bakery")
+        till, office = PrivateKey.generate(), PrivateKey.generate()
+        register: dict[str, Any] = {
+            "register_key": registration(till, "bakery"),
+            "reference": "till-2",
+            "signers": [alliance.operator, till],
+        }
+        first = alliance.instruct(**register)
+        alliance.register(office, "ROLE_MERCHANT_OFFICE", merchant="bakery", holder="bakery-office")
+        assert alliance.instruct(**register) == first
