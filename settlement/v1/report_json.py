@@ -25,8 +25,6 @@ from settlement.v1.obligations import Obligation, PricedPoints
 from settlement.v1.points import IssuerPoints, OutstandingPoints, Redemption
 from settlement.v1.statements import AllianceStatement, MerchantStatement, Period, Position, Settlement
 
-FORMAT_VERSION = 1
-
 JsonObject = dict[str, Any]
 _Value = TypeVar("_Value")
 
@@ -125,7 +123,7 @@ def _canonical(members: Mapping[str, str]) -> bytes:
 def _head(kind: str, period: Period) -> JsonObject:
     return {
         "kind": kind,
-        "format_version": FORMAT_VERSION,
+        "settlement_version": period.settlement_version,
         "alliance": {
             "origin": period.origin,
             "unit": period.unit,

@@ -76,8 +76,8 @@ def doubled(
 
 def _of_form_2(statement: bytes) -> bytes:
     content = json.loads(statement)
-    assert content["format_version"] == 1
-    return json.dumps(content | {"format_version": 2}).encode()
+    assert content["settlement_version"] == 2
+    return json.dumps(content | {"form": 2}).encode()
 
 
 def merchant_json_2(statement: MerchantStatement) -> bytes:
@@ -145,9 +145,10 @@ def test_each_month_is_decided_and_settled_by_its_versions_through_a_restart_and
     alliance.travel("2026-04-01 10:00:00")
     settle(alliance, "2026-02")
     settle(alliance, "2026-03")
-    forms = [alliance.statement(window)["format_version"] for window in ("2026-01", "2026-02", "2026-03")]
-    assert forms == [1, 2, 2]
-    assert alliance.statement("2026-02", "bakery")["format_version"] == 2
+    statements = [alliance.statement(window) for window in ("2026-01", "2026-02", "2026-03")]
+    assert [each["settlement_version"] for each in statements] == [1, 2, 2]
+    assert ["form" in each for each in statements] == [False, True, True]
+    assert alliance.statement("2026-02", "bakery")["form"] == 2
 
     alliance.export(tmp_path)
     report = verify_export(tmp_path, alliance.log_key.verifier)
