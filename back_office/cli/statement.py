@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from clearing.errors import ClearingError, ErrorReason
 from clearing.model import MerchantId, WindowId
 from clearing.signing.keys import PrivateKey
 from clearing.v1.settlement_pb2 import GetProposalRequest, GetStatementRequest, StatementFormat
+from clearing.whole_file import write_whole
 from merchant_gateway.client.gateway_error import GatewayError
 from merchant_gateway.client.proposal_receipt import ProposedStatements, check_proposal
 
@@ -144,11 +144,7 @@ def write_statement(folder: Path, name: str, content: bytes) -> Path:
     path = folder / Path(name).name  # whatever the gateway says, nothing is written beside the folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".unfinished-", delete=False) as unfinished:
-            unfinished.write(content)
-        temporary = Path(unfinished.name)
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise StatementFileError(f"cannot write {path}: {error.strerror}") from None
     return path

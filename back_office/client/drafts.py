@@ -11,6 +11,7 @@ from clearing.errors import ClearingError, Rejection
 from clearing.signing.envelope import check_shape
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.instruction_pb2 import Instruction
+from clearing.whole_file import write_whole
 
 DRAFT_BYTES_MAX = 65_536
 """More than the largest envelope."""
@@ -27,10 +28,8 @@ def write_draft(path: Path, envelope: Envelope) -> None:
             read_draft(path)
         except DraftError:
             raise DraftError(f"{path} is there already and is no draft; name another file") from None
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        unfinished.write_bytes(envelope.SerializeToString(deterministic=True))
-        unfinished.replace(path)
+        write_whole(path, envelope.SerializeToString(deterministic=True), durable=True)
     except OSError as error:
         raise DraftError(f"cannot write {path}: {error.strerror}") from None
 

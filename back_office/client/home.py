@@ -19,6 +19,7 @@ from clearing.log.note import Signer
 from clearing.runtime.settings import Settings
 from clearing.signing.key_files import read_private_key
 from clearing.signing.keys import PrivateKey
+from clearing.whole_file import write_whole
 from merchant_gateway.client.alliance_file import alliance_file_text, read_alliance
 
 
@@ -75,10 +76,8 @@ class Home:
 
     def write_alliance(self, alliance: LogIdentity) -> None:
         """Write ``alliance.json``, whole or not at all. Raises ``HomeError``."""
-        unfinished = self.alliance_file.with_suffix(".unfinished")
         try:
-            unfinished.write_text(alliance_file_text(alliance), encoding="utf-8")
-            unfinished.replace(self.alliance_file)
+            write_whole(self.alliance_file, alliance_file_text(alliance).encode(), durable=True)
         except OSError as error:
             raise HomeError(f"cannot write {self.alliance_file}: {error.strerror}") from None
 

@@ -17,6 +17,7 @@ from clearing.log.note import Verifier
 from clearing.log.proof import format_proof
 from clearing.v1.entry_pb2 import Entry
 from clearing.v1.presentment_pb2 import Presentment
+from clearing.whole_file import write_whole
 
 
 class NoSuchEntryError(ClearingError):
@@ -42,8 +43,8 @@ class ProvenEntry:
         entry_file, proof_file = directory / f"entry-{self.index}.bin", directory / f"entry-{self.index}.tlog-proof"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            entry_file.write_bytes(self.entry)
-            proof_file.write_text(self.proof, encoding="utf-8")
+            write_whole(entry_file, self.entry)
+            write_whole(proof_file, self.proof.encode())
         except OSError as error:
             raise FolderError(f"the proof cannot be written to {directory}: {error.strerror}", str(directory)) from None
         return entry_file, proof_file

@@ -20,6 +20,7 @@ from clearing.log.note import Verifier
 from clearing.log.tile_reader import TileReader
 from clearing.log.tiles import TILE_WIDTH, Tile, TileError, entry_bundle, tile_path, tile_width
 from clearing.log.tree import RightEdge, append
+from clearing.whole_file import write_whole
 
 STAGING_PREFIX = ".log-export-"
 
@@ -52,8 +53,7 @@ def write_log_folder(
                 if earlier is not None:
                     _check_extends(staging, checkpoint, earlier)
                 _move_tiles(staging, directory)
-                (staging / CHECKPOINT_FILE).write_bytes(signed_checkpoint.encode())
-                (staging / CHECKPOINT_FILE).replace(directory / CHECKPOINT_FILE)
+                write_whole(directory / CHECKPOINT_FILE, signed_checkpoint.encode())
             finally:
                 shutil.rmtree(staging)
             _remove_stale_partials(directory, edge)

@@ -8,7 +8,6 @@ signer is made of the same file: ``Signer(origin, key.seed)``.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -25,12 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from clearing.errors import ClearingError
 from clearing.signing.keys import PrivateKey
+from clearing.whole_file import FOR_THE_OWNER, write_whole
 
 PASSPHRASE_BYTES_MAX = 1_023
 """The most OpenSSL takes."""
 FILE_BYTES_MAX = 65_536
 
-_OWNER_ONLY = 0o600
 _OTHERS = 0o077
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
@@ -127,19 +126,8 @@ def write_private_file(path: Path, content: bytes) -> None:
     Raises ``KeyFileExistsError`` rather than replace one: an overwritten key is lost for good.
     Raises ``KeyFileUnreadableError`` where the folder does not take it.
     """
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            # A link, not a rename: it fails where the name is taken, in one step.
-            os.link(unfinished, path)
-        finally:
-            unfinished.unlink()
-        _make_name_durable(path.parent)
+        write_whole(path, content, mode=FOR_THE_OWNER, durable=True, replace=False)
     except FileExistsError:
         raise KeyFileExistsError(f"{path} exists and is not overwritten; move it away or choose another name") from None
     except OSError as error:
@@ -181,11 +169,3 @@ def _require_private(path: Path, mode: int) -> None:
 def _open_without_blocking(path: str, flags: int) -> int:
     # A pipe of this name would otherwise hold the program up for ever.
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _make_name_durable(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,16 +24,11 @@ from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.merchant_gateway_pb2 import GetTransactionRequest, SubmitRequest
 from clearing.v1.operations_pb2 import GetAllianceRequest, ListMerchantsRequest
 from merchant_gateway.client.gateway_channel import GatewayChannel
+from merchant_gateway.client.receipt_check import ForkedLogError, ReceiptError
 from merchant_gateway.client.receipt_store import ReceiptStore
 from merchant_gateway.client.retry import RetryPolicy
 from merchant_gateway.client.seen_log import SeenLog
-from merchant_gateway.client.transaction_receipt import (
-    ForkedLogError,
-    ReceiptError,
-    TransactionReceipt,
-    check_recorded,
-    check_submitted,
-)
+from merchant_gateway.client.transaction_receipt import TransactionReceipt, check_recorded, check_submitted
 
 
 class WrongAllianceError(ClearingError):

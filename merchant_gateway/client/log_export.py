@@ -22,6 +22,7 @@ from clearing.log.note import Verifier
 from clearing.model import MerchantId, Outcome, ProposeSettlement, WindowId
 from clearing.signing.keys import PrivateKey
 from clearing.v1 import audit_pb2, settlement_pb2
+from clearing.whole_file import write_whole
 from merchant_gateway.client.gateway_channel import GatewayChannel
 
 _INSTRUCTION = INSTRUCTION_TYPE.encode()
@@ -90,9 +91,7 @@ class LogExporter:
                 request = settlement_pb2.GetStatementRequest(window=window, merchant=merchant)
                 statement = self._channel.call(settlement.GetStatement, request, self._key)
                 name = Path(statement.file_name).name  # whatever the gateway says, nothing is written beside the folder
-                unfinished = folder / f".{name}.part"
-                unfinished.write_bytes(statement.content)
-                unfinished.replace(folder / name)
+                write_whole(folder / name, statement.content)
         except OSError as error:
             raise FolderError(f"the statements cannot be written to {folder}: {error.strerror}", str(folder)) from None
         return 1 + len(merchants)

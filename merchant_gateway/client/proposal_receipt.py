@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from clearing.contract.entry import EntryError, decode_entry
 from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction
-from clearing.contract.receipt import Receipt, verify_receipt
-from clearing.errors import Rejection
-from clearing.log.merkle import ProofError
-from clearing.log.note import NoteError, Verifier
+from clearing.contract.receipt import Receipt
+from clearing.log.note import Verifier
 from clearing.model import EntryIndex, MerchantId, Outcome, ProposeSettlement, WindowId
-from merchant_gateway.client.transaction_receipt import ReceiptError
+from merchant_gateway.client.receipt_check import ReceiptError, payload_of, proven_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +45,13 @@ def check_proposal(window: WindowId, receipt: Receipt, verifier: Verifier) -> Pr
 
     Raises ``ReceiptError`` unless the alliance signed for an entry in which this window's settlement was proposed.
     """
-    try:
-        verify_receipt(receipt, verifier)
-        entry = decode_entry(receipt.leaf)
-        if entry.envelope.payload_type != PAYLOAD_TYPE or entry.instruction_result is None:
-            raise ReceiptError(f"the receipt is of entry {receipt.index}, which is no instruction")
-        instruction = decode_instruction(entry.envelope.payload)
-    except (NoteError, ProofError, EntryError, Rejection) as error:
-        raise ReceiptError(f"the receipt for entry {receipt.index} does not hold: {error}") from error
+    _, entry = proven_entry(receipt, verifier)
+    instruction = payload_of(receipt, entry, PAYLOAD_TYPE, decode_instruction)
     proposal = instruction.action
     if (
         not isinstance(proposal, ProposeSettlement)
         or proposal.window != window
+        or entry.instruction_result is None
         or entry.instruction_result.outcome is not Outcome.ACCEPTED
         or instruction.origin != verifier.name
     ):

@@ -14,8 +14,9 @@ from clearing.log.checkpoint import Checkpoint
 from clearing.log.merkle import HASH_SIZE
 from clearing.log.note import Verifier
 from clearing.model import EntryIndex, MerchantId, Reference
+from merchant_gateway.client.receipt_check import ForkedLogError
 from merchant_gateway.client.sqlite_file import SqliteFile, is_error
-from merchant_gateway.client.transaction_receipt import ForkedLogError, TransactionReceipt, check_recorded
+from merchant_gateway.client.transaction_receipt import TransactionReceipt, check_recorded
 
 SCHEMA_VERSION = 1
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clearing.log.checkpoint import Checkpoint
 from clearing.log.merkle import ProofError, verify_consistency
-from merchant_gateway.client.transaction_receipt import ForkedLogError
+from merchant_gateway.client.receipt_check import ForkedLogError
 
 CHECKPOINTS_REMEMBERED = 10_000
 

@@ -5,32 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
 from clearing.contract.decoding import content_digest
-from clearing.contract.entry import Entry, EntryError, decode_entry
+from clearing.contract.entry import Entry
 from clearing.contract.presentment import PAYLOAD_TYPE
-from clearing.contract.receipt import Receipt, verify_receipt
-from clearing.errors import ClearingError
+from clearing.contract.receipt import Receipt
 from clearing.log.checkpoint import Checkpoint
-from clearing.log.merkle import ProofError
-from clearing.log.note import NoteError, Verifier
+from clearing.log.note import Verifier
 from clearing.model import EntryIndex, Instant, MerchantId, Outcome, Points, Reference
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.presentment_pb2 import Presentment, Transaction
-
-
-class ReceiptError(ClearingError):
-    """A receipt does not prove what it should. Keep it, and ask the alliance: its gateway or its log is at fault."""
-
-
-class ForkedLogError(ReceiptError):
-    """The alliance has shown two logs that cannot be one: it forked, shrank or was rewritten."""
-
-    def __init__(self, message: str, *evidence: str) -> None:
-        """``evidence`` is the signed checkpoints that contradict each other: show them to the auditor."""
-        super().__init__(f"{message}; keep this error's signed checkpoints as evidence, and have the alliance audited")
-        self.evidence = evidence
+from merchant_gateway.client.receipt_check import ReceiptError, payload_of, proven_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +56,7 @@ def check_submitted(
     Raises ``ReceiptError`` unless the alliance signed for an entry that holds exactly this payload or, of a replayed
     one, each of its transactions with the same content.
     """
-    checkpoint, entry, recorded = _proven(receipt, verifier)
+    checkpoint, entry, recorded = _presented(receipt, verifier)
     if not receipt.replayed and entry.envelope.payload != envelope.payload:
         raise ReceiptError(f"the receipt is of entry {receipt.index}, which holds another payload than was sent")
     sent = Presentment.FromString(envelope.payload)
@@ -91,22 +75,16 @@ def check_recorded(
     merchant: MerchantId, reference: Reference, receipt: Receipt, position: int, verifier: Verifier
 ) -> tuple[Checkpoint, TransactionReceipt]:
     """What the transaction at a place of a receipt's entry came to. Raises ``ReceiptError`` if another stands there."""
-    checkpoint, entry, recorded = _proven(receipt, verifier)
+    checkpoint, entry, recorded = _presented(receipt, verifier)
     is_there = position < len(recorded.transactions) and recorded.transactions[position].reference == reference
     if recorded.merchant != merchant or recorded.origin != verifier.name or not is_there:
         raise ReceiptError(f"the receipt is of entry {receipt.index}, which does not hold {reference!r} at {position}")
     return checkpoint, _transaction_receipt(receipt, entry, recorded, position)
 
 
-def _proven(receipt: Receipt, verifier: Verifier) -> tuple[Checkpoint, Entry, Presentment]:
-    try:
-        checkpoint = verify_receipt(receipt, verifier)
-        entry = decode_entry(receipt.leaf)
-        recorded = Presentment.FromString(entry.envelope.payload)
-    except (NoteError, ProofError, EntryError, DecodeError) as error:
-        raise ReceiptError(f"the receipt for entry {receipt.index} does not hold: {error}") from error
-    if entry.envelope.payload_type != PAYLOAD_TYPE:
-        raise ReceiptError(f"the receipt is of entry {receipt.index}, which is no presentment")
+def _presented(receipt: Receipt, verifier: Verifier) -> tuple[Checkpoint, Entry, Presentment]:
+    checkpoint, entry = proven_entry(receipt, verifier)
+    recorded = payload_of(receipt, entry, PAYLOAD_TYPE, Presentment.FromString)
     if len(recorded.transactions) != len(entry.transaction_results):
         raise ReceiptError(f"entry {receipt.index} does not give each of its transactions a result")
     return checkpoint, entry, recorded

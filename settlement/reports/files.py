@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
 from clearing.model import MerchantId
+from clearing.whole_file import write_whole
 from settlement.reports.alliance_workbook import alliance_workbook
 from settlement.reports.merchant_workbook import merchant_workbook
 from settlement.reports.report_csv import alliance_csv, merchant_csv
@@ -83,20 +82,9 @@ def write_statements(settlement: Settlement, directory: Path) -> tuple[Path, ...
     """
     folder = directory / settlement.period.window
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(_write_whole(folder / file.name, file.content) for file in statement_files(settlement))
+    return tuple(_written(folder / file.name, file.content) for file in statement_files(settlement))
 
 
-def _write_whole(path: Path, content: bytes) -> Path:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as unfinished:
-        temporary = Path(unfinished.name)
-        try:
-            unfinished.write(content)
-            unfinished.flush()
-            os.fsync(unfinished.fileno())
-            # The temporary file is its owner's alone; statements are as readable as other new files.
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+def _written(path: Path, content: bytes) -> Path:
+    write_whole(path, content, durable=True)
     return path

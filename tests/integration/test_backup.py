@@ -25,8 +25,8 @@ from clearing.postgres.migration import migrate
 from clearing.v1 import presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.client.merchant_client import MerchantClient
+from merchant_gateway.client.receipt_check import ForkedLogError
 from merchant_gateway.client.receipt_store import ReceiptStore
-from merchant_gateway.client.transaction_receipt import ForkedLogError
 from settlement.auditing.audit import verify_export
 from tests.integration.alliance import Alliance, founded
 from tests.integration.observation import balances, complaints, log_size

@@ -16,7 +16,7 @@ from clearing.signing.envelope import sign_envelope
 from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, operations_pb2, presentment_pb2, settlement_pb2
 from merchant_gateway.client.proposal_receipt import check_proposal
-from merchant_gateway.client.transaction_receipt import ReceiptError
+from merchant_gateway.client.receipt_check import ReceiptError
 from merchant_gateway.server.access import Access
 from tests.integration.alliance import Alliance, founded
 from tests.integration.observation import refusal

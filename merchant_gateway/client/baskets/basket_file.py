@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clearing.calendar import instant_of, zone_of
+from clearing.contract import bounds
 from clearing.contract.bounds import PURCHASE_AMOUNT_MINOR_MAX
+from clearing.errors import Rejection
 from clearing.model import Instant, StoreId
 from merchant_gateway.client.baskets.csv_file import CsvFileError, Fault, read_rows
 
@@ -28,7 +30,6 @@ BASKET_ID_CHARACTERS_MAX = 59
 
 _BASKET_ID = re.compile(rf"[!-~]{{1,{BASKET_ID_CHARACTERS_MAX}}}")
 _HOUSEHOLD_ID = re.compile(r"[!-~]{1,64}")
-_STORE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?")
 _DECIMAL = re.compile(r"(-?)([0-9]{1,15})(?:\.([0-9]+))?")
 
@@ -47,10 +48,6 @@ class Basket:
     """Minor units of the alliance's currency."""
 
 
-class _FieldError(Exception):
-    """What is wrong with a field."""
-
-
 def read_baskets(path: Path, *, currency_decimals: int, time_zone: str) -> list[Basket]:
     """The baskets of a file in the order of time; those of one instant in the order of the file.
 
@@ -63,8 +60,8 @@ def read_baskets(path: Path, *, currency_decimals: int, time_zone: str) -> list[
     for line, fields in read_rows(path, HEADER, faults):
         try:
             basket = _basket(line, fields, currency_decimals, zone)
-        except _FieldError as error:
-            faults.append(Fault(line, str(error)))
+        except Rejection as rejection:
+            faults.append(Fault(line, rejection.message))
             continue
         earlier = line_of.setdefault(basket.basket_id, line)
         if earlier != line:
@@ -83,7 +80,7 @@ def _basket(line: int, fields: list[str], decimals: int, zone: datetime.tzinfo) 
             _BASKET_ID, basket_id, "basket_id", f"1 to {BASKET_ID_CHARACTERS_MAX} printable ASCII characters"
         ),
         household_id=_matching(_HOUSEHOLD_ID, household_id, "household_id", "1 to 64 printable ASCII characters"),
-        store=StoreId(_matching(_STORE_ID, store_id, "store_id", "1 to 32 of a-z, 0-9 and hyphens")),
+        store=bounds.store(store_id, "store_id"),
         purchased_at=_moment(purchased_at, zone),
         amount_minor=_minor_units(amount, "amount", decimals),
     )
@@ -93,7 +90,7 @@ def _basket(line: int, fields: list[str], decimals: int, zone: datetime.tzinfo) 
 
 def _matching(pattern: re.Pattern[str], text: str, field: str, expected: str) -> str:
     if not pattern.fullmatch(text):
-        raise _FieldError(f"{field}: must be {expected}, without spaces")
+        bounds.invalid(field, f"must be {expected}, without spaces")
     return text
 
 
@@ -105,21 +102,21 @@ def _moment(text: str, zone: datetime.tzinfo) -> Instant:
             pass
         else:
             if not 1970 < moment.year < 2100:
-                raise _FieldError("purchased_at: must lie between 1971 and 2099")
+                bounds.invalid("purchased_at", "must lie between 1971 and 2099")
             return instant_of(moment if moment.tzinfo is not None else moment.replace(tzinfo=zone))
-    raise _FieldError("purchased_at: must be a moment that exists, such as 2017-01-31T18:05:00")
+    bounds.invalid("purchased_at", "must be a moment that exists, such as 2017-01-31T18:05:00")
 
 
 def _minor_units(text: str, field: str, decimals: int) -> int:
     number = _DECIMAL.fullmatch(text)
     if number is None:
-        raise _FieldError(f"{field}: must be a decimal number, such as 12.50")
+        bounds.invalid(field, "must be a decimal number, such as 12.50")
     sign, whole, fraction = number[1], number[2], number[3] or ""
     if len(fraction) > decimals:
-        raise _FieldError(f"{field}: has {len(fraction)} decimals, and the alliance's currency has {decimals}")
+        bounds.invalid(field, f"has {len(fraction)} decimals, and the alliance's currency has {decimals}")
     amount_minor = int(whole + fraction.ljust(decimals, "0"))
     if sign and amount_minor:
-        raise _FieldError(f"{field}: must not be negative; present a refund where goods came back")
+        bounds.invalid(field, "must not be negative; present a refund where goods came back")
     if amount_minor > PURCHASE_AMOUNT_MINOR_MAX:
-        raise _FieldError(f"{field}: is larger than any purchase may be")
+        bounds.invalid(field, "is larger than any purchase may be")
     return amount_minor

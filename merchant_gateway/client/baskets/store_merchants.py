@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from clearing.errors import ClearingError
+from clearing.contract.bounds import slug
+from clearing.errors import ClearingError, Rejection
 from clearing.model import MerchantId, StoreId
 from merchant_gateway.client.baskets.csv_file import CsvFileError, Fault, read_rows
 
 HEADER = ("store_id", "merchant")
-
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class NoMerchantsError(ClearingError):
@@ -29,8 +27,10 @@ def read_store_merchants(path: Path) -> dict[StoreId, MerchantId]:
     merchants: dict[StoreId, MerchantId] = {}
     for line, (store, merchant) in read_rows(path, HEADER, faults):
         for field, text in (("store_id", store), ("merchant", merchant)):
-            if not _SLUG.fullmatch(text):
-                faults.append(Fault(line, f"{field}: must be 1 to 32 of a-z, 0-9 and hyphens"))
+            try:
+                slug(text, field)
+            except Rejection as rejection:
+                faults.append(Fault(line, rejection.message))
         if StoreId(store) in merchants:
             faults.append(Fault(line, f"store_id: {store!r} stands in the file already"))
         merchants[StoreId(store)] = MerchantId(merchant)

@@ -22,9 +22,9 @@ from clearing.signing.keys import PrivateKey
 from merchant_gateway.client.connection import MerchantConnection, WrongAllianceError
 from merchant_gateway.client.gateway_error import GatewayError
 from merchant_gateway.client.merchant_client import MerchantClient
+from merchant_gateway.client.receipt_check import ReceiptError
 from merchant_gateway.client.receipt_store import ReceiptStore
 from merchant_gateway.client.retry import RetryPolicy
-from merchant_gateway.client.transaction_receipt import ReceiptError
 from merchant_gateway.client.transactions import burn, earn, open_card, refund
 from tests.integration.alliance import Alliance, founded
 from tests.merchant_gateway.client.outbox.outbox_scene import ONCE

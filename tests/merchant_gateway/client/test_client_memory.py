@@ -17,9 +17,10 @@ from clearing.log.note import Signer
 from clearing.model import MerchantId, Reference
 from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.client.merchant_client import sign_presentment
+from merchant_gateway.client.receipt_check import ForkedLogError
 from merchant_gateway.client.receipt_store import ReceiptStore, ReceiptStoreError
 from merchant_gateway.client.seen_log import SeenCheckpoint, SeenLog
-from merchant_gateway.client.transaction_receipt import ForkedLogError, TransactionReceipt, check_submitted
+from merchant_gateway.client.transaction_receipt import TransactionReceipt, check_submitted
 from merchant_gateway.client.transactions import earn, open_card
 from tests.merchant_gateway.client.rules_alliance import IDENTITY, LOG_KEY, ORIGIN, RulesAlliance, directory_of, key_of
 

@@ -18,12 +18,8 @@ from clearing.signing.envelope import sign_envelope
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.presentment_pb2 import Transaction
 from merchant_gateway.client.merchant_client import sign_presentment
-from merchant_gateway.client.transaction_receipt import (
-    ReceiptError,
-    TransactionReceipt,
-    check_recorded,
-    check_submitted,
-)
+from merchant_gateway.client.receipt_check import ReceiptError
+from merchant_gateway.client.transaction_receipt import TransactionReceipt, check_recorded, check_submitted
 from merchant_gateway.client.transactions import burn, earn, open_card
 from tests.merchant_gateway.client.rules_alliance import (
     IDENTITY,
