@@ -36,6 +36,7 @@ def words(payload: bytes) -> Lines:
         *WORDS[type(instruction.action)](instruction.action),
         ("alliance", instruction.origin),
         ("signed at", time_text(instruction.issued_at)),
+        *([("counts until", time_text(instruction.expires_at))] if instruction.expires_at is not None else []),
         ("reference", instruction.reference),
         ("signed for", f"the merchant {instruction.merchant}" if instruction.merchant is not None else "the alliance"),
     ]

@@ -233,3 +233,5 @@ def _compare(logged: Entry, decided: Entry, index: EntryIndex) -> None:
         raise ReplayDifference(
             index, f"the log says {logged.instruction_result}, the rules {decided.instruction_result}"
         )
+    if logged.links != decided.links:
+        raise ReplayDifference(index, f"the log says {logged.links}, and by the entries before it {decided.links}")

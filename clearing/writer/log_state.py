@@ -78,10 +78,20 @@ def rebuild_directory(
 
 
 def _require_newest_links(connection: sqlalchemy.Connection, head: Head, directory: Directory) -> None:
-    """The log's last entry names the newest instruction: one that is missing from the tables is noticed here."""
+    """The log's last entry is the newest instruction or names it: one that is missing from the tables is noticed here.
+
+    The entry itself is what was signed: its hash stands in the stored tree, whose root is the head's.
+    """
     last = EntryIndex(head.size - 1)
-    if last != directory.last_instruction:
-        _require_links(directory, last, decode_entry(stored_leaf(connection, last)))
+    if last == directory.last_instruction:
+        return
+    entry = decode_entry(stored_leaf(connection, last))
+    if entry.instruction_result is not None:
+        raise LogDamagedError(
+            f"entry {last} is an instruction, and the tables do not list it: an instruction is missing from the "
+            "database; restore a backup"
+        )
+    _require_links(directory, last, entry)
 
 
 def _require_links(directory: Directory, index: EntryIndex, entry: Entry) -> None:

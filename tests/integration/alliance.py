@@ -71,9 +71,11 @@ class Alliance:
         *,
         clock: str = "CLOCK_PRESENTED",
         founded_at: str = "2026-01-02 09:00:00",
+        founded_days_ago: int = 0,
         origin: str = ORIGIN,
         **constitution: Any,
     ) -> None:
+        """Found it: under the presented clock at ``founded_at``, else so many days ago, by the gateway's clock then."""
         self.engine = engine
         self.origin = origin
         self.log_key = Signer(origin, PrivateKey.generate().seed)
@@ -82,14 +84,20 @@ class Alliance:
         self.keys: dict[str, PrivateKey] = {}
         self.now = local_instant(founded_at) if clock == "CLOCK_PRESENTED" else system_time()
         self._clock = clock
+        self._behind = founded_days_ago * MICROSECONDS_PER_DAY
         self._numbers = itertools.count(1)
         self.log_id = b""
         self.open()
         self._found(constitution)
+        self._behind = 0
+
+    def wall_clock(self) -> Instant:
+        """The clock of the gateway's machine, and of who signs."""
+        return Instant(system_time() - self._behind)
 
     def open(self, access: Access | None = None) -> None:
         """Start a gateway; after ``close``, another one on the same log."""
-        self.gateway = Gateway(self.engine, self.log_key, "127.0.0.1:0", access=access)
+        self.gateway = Gateway(self.engine, self.log_key, "127.0.0.1:0", wall_clock=self.wall_clock, access=access)
         self.gateway.start()
         self.call(self.gateway.server.address)
 
@@ -216,7 +224,7 @@ class Alliance:
         under the presented clock the test's own time, which moves on by a second each time.
         """
         if self._clock != "CLOCK_PRESENTED":
-            return system_time()
+            return self.wall_clock()
         self.now = Instant(self.now + 1_000_000)
         return self.now
 

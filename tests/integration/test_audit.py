@@ -308,6 +308,21 @@ def test_an_outcome_altered_by_the_operator_and_rehashed_is_caught(
         audit(audited, tmp_path / "forged")
 
 
+@pytest.mark.parametrize("field", ["last_instruction_index", "month_first_index"])
+def test_an_entry_that_names_others_wrongly_is_caught(
+    audited: Alliance, exported: Path, tmp_path: Path, field: str
+) -> None:
+    """A gateway that has lost a revocation must not write on as if there had been none."""
+    entries = list(read_log_folder(exported, audited.log_key.verifier).entries())
+    index = index_of_an_earn(entries)
+    entry = entry_pb2.Entry.FromString(entries[index])
+    setattr(entry, field, getattr(entry, field) + 1)
+    entries[index] = entry.SerializeToString()
+    write_log(tmp_path / "forged", entries, audited.log_key)
+    with pytest.raises(ClearingError, match=f"entry {index}: the log says .*{field}={getattr(entry, field)}"):
+        audit(audited, tmp_path / "forged")
+
+
 def test_an_entry_left_out_or_doubled_by_the_operator_is_caught(
     audited: Alliance, exported: Path, tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ def clock() -> WrongClock:
 @pytest.fixture
 def alliance(database_url: str, clock: WrongClock) -> Iterator[Alliance]:
     """An alliance under the system clock, whose gateway's clock is ``clock``; everybody else's is right."""
-    with founded(database_url, clock="CLOCK_SYSTEM") as an_alliance:
+    with founded(database_url, clock="CLOCK_SYSTEM", founded_days_ago=30) as an_alliance:
         an_alliance.admit("bakery")
         restart(an_alliance, clock)
         yield an_alliance

@@ -132,7 +132,7 @@ def test_a_full_card_can_still_be_burned_from_and_refunded(till: Till) -> None:
 
 
 def test_under_the_system_clock_a_late_or_early_till_is_told_so(database_url: str) -> None:
-    with founded(database_url, clock="CLOCK_SYSTEM") as alliance:
+    with founded(database_url, clock="CLOCK_SYSTEM", founded_days_ago=30) as alliance:
         alliance.admit("bakery")
         card = alliance.open_card("bakery")
         now = system_time()

@@ -12,6 +12,7 @@ from back_office.host.assembly import Gateway
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import timestamp_of
 from clearing.contract.log_identity import log_id_of
+from clearing.log.tiles import TILE_WIDTH
 from clearing.model import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND, Instant
 from clearing.postgres.reading.stored_log import LogDamagedError
 from clearing.signing.envelope import sign_envelope
@@ -198,6 +199,25 @@ def lose_the_newest_revocation(alliance: Alliance) -> None:
     execute(alliance.engine, f"DELETE FROM instructions WHERE entry_index = {newest} RETURNING 0")
 
 
+def lose_a_revocation_that_is_the_last_entry(alliance: Alliance) -> None:
+    """Nothing came after it that could name it."""
+    alliance.admit("cinema")
+    alliance.accept(revoke_key=instruction_pb2.RevokeKey(keyid=alliance.keys["cinema"].key_id))
+    newest = execute(alliance.engine, "SELECT max(entry_index) FROM instructions")
+    assert newest == execute(alliance.engine, 'SELECT max("index") FROM entries')
+    execute(alliance.engine, f"DELETE FROM instructions WHERE entry_index = {newest} RETURNING 0")
+
+
+def lose_the_entry_of_a_revocation(alliance: Alliance) -> None:
+    """Not its mark, but the row of the entry itself, in a tile that is full: so the tree does not miss it."""
+    alliance.admit("cinema")
+    card = alliance.open_card("bakery")
+    alliance.accept(revoke_key=instruction_pb2.RevokeKey(keyid=alliance.keys["cinema"].key_id))
+    newest = execute(alliance.engine, 'SELECT max("index") FROM entries')
+    alliance.submit(*(alliance.envelope(earn(alliance, card)) for _ in range(TILE_WIDTH)))
+    execute(alliance.engine, f'DELETE FROM entries WHERE "index" = {newest} RETURNING 0')
+
+
 def lose_an_instruction_in_between(alliance: Alliance) -> None:
     alliance.admit("cinema")
     execute(alliance.engine, "DELETE FROM instructions WHERE entry_index = 2 RETURNING 0")
@@ -205,8 +225,13 @@ def lose_an_instruction_in_between(alliance: Alliance) -> None:
 
 @pytest.mark.parametrize(
     "lose",
-    [lose_the_newest_revocation, lose_an_instruction_in_between],
-    ids=["the newest revocation", "an instruction in between"],
+    [
+        lose_the_newest_revocation,
+        lose_a_revocation_that_is_the_last_entry,
+        lose_the_entry_of_a_revocation,
+        lose_an_instruction_in_between,
+    ],
+    ids=lambda lose: lose.__name__,
 )
 def test_a_gateway_does_not_start_on_a_database_that_lost_an_instruction(
     alliance: Alliance, lose: Callable[[Alliance], None]
