@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from clearing.errors import require_identity
 from clearing.model import MerchantId, Payment
 from settlement.v1.obligations import Obligation
 
@@ -51,7 +52,7 @@ def positions(obligations: Iterable[Obligation], participants: Iterable[Merchant
     for obligation in obligations:
         net[obligation.debtor] = net.get(obligation.debtor, 0) - obligation.amount_minor
         net[obligation.creditor] = net.get(obligation.creditor, 0) + obligation.amount_minor
-    assert sum(net.values()) == 0, "what one is owed another owes"
+    require_identity(sum(net.values()) == 0, "what one is owed another owes")
     return dict(sorted(net.items()))
 
 

@@ -24,6 +24,7 @@ from clearing.model import POOL, MerchantId, SettlementMethod
 from clearing.rules.directory import Directory
 from clearing.rules.movements import Flow, Movement
 from clearing.rules.terms import issuance_price, redemption_price
+from settlement.v1.errors import InconsistentFlowsError
 from settlement.v1.money import exact_arithmetic, minor_from_major, round_half_even
 from settlement.v1.points import REDEEMED
 
@@ -107,7 +108,8 @@ def obligations(directory: Directory, flows: Iterable[Flow]) -> tuple[Obligation
     days: defaultdict[Pair, defaultdict[_LineKey, _DayPoints]] = defaultdict(lambda: defaultdict(_DayPoints))
     for flow in flows:
         if flow.movement in REDEEMED:
-            assert flow.redeemer is not None, "what is redeemed is redeemed somewhere"
+            if flow.redeemer is None:
+                raise InconsistentFlowsError(f"{flow} is redeemed nowhere")
             key = _LineKey(flow.issuer, flow.redeemer, flow.priced_on)
             pair = (POOL if by_pool else flow.issuer, flow.redeemer)
             days[pair][key].add(REDEEMED[flow.movement], flow.points)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from clearing.errors import require_identity
 from clearing.model import MerchantId
 from clearing.rules.movements import Flow, Movement
 from settlement.v1.errors import InconsistentFlowsError
@@ -66,7 +67,7 @@ class OutstandingPoints:
 class IssuerPoints:
     """One issuer's points from a window's opening to its closing. All fields but balances are gross, never negative.
 
-    The statement foots by three identities, which ``issuer_points`` asserts::
+    The statement foots by three identities, which ``issuer_points`` sees to::
 
         opening.outstanding   + issued - redeemed - expired                                    = closing.outstanding
         opening.on_cards      + earned_to_cards + redemptions_refunded
@@ -177,7 +178,7 @@ def issuer_points(issuer: MerchantId, before: PointsByMovement, during: PointsBy
         expired_gross=during.get(Movement.EXPIRY, 0),
         closing=_outstanding(issuer, until_end),
     )
-    _assert_foots(account)
+    _require_that_it_foots(account)
     return account
 
 
@@ -189,7 +190,8 @@ def redemptions(flows: Iterable[Flow]) -> tuple[Redemption, ...]:
         sign = REDEEMED.get(flow.movement)
         if sign is None:
             continue
-        assert flow.redeemer is not None, "what is redeemed is redeemed somewhere"
+        if flow.redeemer is None:
+            raise InconsistentFlowsError(f"{flow} is redeemed nowhere")
         (gross if sign > 0 else refunded)[flow.issuer, flow.redeemer] += flow.points
     return tuple(Redemption(*pair, gross[pair], refunded[pair]) for pair in sorted(gross.keys() | refunded.keys()))
 
@@ -203,16 +205,17 @@ def _outstanding(issuer: MerchantId, moved: PointsByMovement) -> OutstandingPoin
         )
     # The ledger's invariant for each issuer: issued - owed - expired = open lots - debts.
     ledger = balance(moved, ISSUED) - balance(moved, REDEEMED) - balance(moved, EXPIRED)
-    assert ledger == points.outstanding, "every posting of an issuer keeps its books balanced"
+    require_identity(ledger == points.outstanding, f"every posting of {issuer} keeps its books balanced")
     return points
 
 
-def _assert_foots(account: IssuerPoints) -> None:
+def _require_that_it_foots(account: IssuerPoints) -> None:
     opening, closing = account.opening, account.closing
-    assert opening.outstanding + account.issued - account.redeemed - account.expired == closing.outstanding
+    outstanding = opening.outstanding + account.issued - account.redeemed - account.expired
+    require_identity(outstanding == closing.outstanding, f"the outstanding points of {account.issuer} foot")
     on_cards = opening.on_cards + account.earned_to_cards + account.redemptions_refunded
     on_cards -= account.burned + account.taken_back_from_cards + account.expired_gross
-    assert on_cards == closing.on_cards
+    require_identity(on_cards == closing.on_cards, f"the points of {account.issuer} on cards foot")
     owed = opening.owed_by_cards + account.taken_back_as_debt
     owed -= account.earned_to_own_debt + account.debt_repaid_elsewhere
-    assert owed == closing.owed_by_cards
+    require_identity(owed == closing.owed_by_cards, f"the points that cards owe {account.issuer} foot")

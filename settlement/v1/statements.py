@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from clearing.errors import require_identity
 from clearing.model import MerchantId, Payment, SettlementMethod, WindowId
 from settlement.v1.errors import NoSuchStatementError
 from settlement.v1.money import exact_arithmetic
@@ -98,8 +99,9 @@ class MerchantStatement:
     """Those it makes or receives."""
 
     def __post_init__(self) -> None:
-        assert sum(each.points for each in self.redeemed_from_me) == self.points.redeemed
-        _assert_settled((self.position,), self.obligations, self.payments)
+        redeemed = sum(each.points for each in self.redeemed_from_me)
+        require_identity(redeemed == self.points.redeemed, f"all of {self.merchant}'s redeemed points have a redeemer")
+        _require_settled((self.position,), self.obligations, self.payments)
 
     @property
     def i_owe(self) -> tuple[Obligation, ...]:
@@ -129,8 +131,8 @@ class AllianceStatement:
     """By payer and payee."""
 
     def __post_init__(self) -> None:
-        assert self.positions_sum_minor == 0
-        _assert_settled(self.positions, self.obligations, self.payments)
+        require_identity(self.positions_sum_minor == 0, "positions sum to zero")
+        _require_settled(self.positions, self.obligations, self.payments)
 
     @property
     def positions_sum_minor(self) -> int:
@@ -185,7 +187,7 @@ class Settlement:
         return self.merchants[place]
 
 
-def _assert_settled(
+def _require_settled(
     positions: Iterable[Position], obligations: Iterable[Obligation], payments: Iterable[Payment]
 ) -> None:
     """Each position is what the obligations come to, and what the payments settle."""
@@ -200,6 +202,7 @@ def _assert_settled(
         received_minor[payment.payee] += payment.amount_minor
         received_minor[payment.payer] -= payment.amount_minor
     for position in positions:
-        assert position.payable_minor == payable_minor[position.participant]
-        assert position.receivable_minor == receivable_minor[position.participant]
-        assert position.net_minor == received_minor[position.participant]
+        who = position.participant
+        require_identity(position.payable_minor == payable_minor[who], f"{who} owes what its obligations come to")
+        require_identity(position.receivable_minor == receivable_minor[who], f"{who} is owed what obligations come to")
+        require_identity(position.net_minor == received_minor[who], f"payments settle the position of {who}")

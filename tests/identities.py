@@ -1,10 +1,11 @@
-"""Identities of the ledger, each broken on purpose: ``python -O -m tests.rules.identities`` names those that nobody
+"""Identities of the ledger, each broken on purpose: ``python -O -m tests.identities`` names those that nobody
 noticed."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from dataclasses import replace
 
 from clearing.card_token import token_of_bytes
 from clearing.contract.entry import encode_presentment_entry
@@ -15,11 +16,14 @@ from clearing.postgres.head import swap_of_heads
 from clearing.rules.burn import burn
 from clearing.rules.card import Card, Lot, LotKey
 from clearing.v1.envelope_pb2 import Envelope
+from settlement.v1.statements import Settlement
+from tests.settlement.scenario import MERCHANTS, settled
 
 TODAY = datetime.date(2026, 1, 5)
 BAKERY, CINEMA = MerchantId("bakery"), MerchantId("cinema")
 LOT = LotKey(BAKERY, datetime.date(2027, 1, 31))
 CARD = Card(token_of_bytes(bytes(16)), {LOT: Lot(Points(5), Points(0))}, {CINEMA: Points(3)})
+A = MERCHANTS[0]
 HEAD = Head(2, bytes(32), Instant(10), "")
 
 
@@ -47,6 +51,36 @@ def an_entry_is_larger_than_a_bundle_can_hold() -> None:
     encode_presentment_entry(Envelope(payload=bytes(2**16)), Instant(0), [], EntryLinks(EntryIndex(0), EntryIndex(0)))
 
 
+def settlement() -> Settlement:
+    """A window in which both redeem points of the other."""
+    return settled("""
+        before
+        during
+        a earn 500 on 2026-01-05
+        b earn 400 on 2026-01-05
+        a burn 100 at b on 2026-01-20
+        b burn 50 at a on 2026-01-20
+    """)
+
+
+def redeemed_points_have_no_redeemer() -> None:
+    replace(settlement().statement_of(A), redeemed_from_me=())
+
+
+def a_merchants_position_is_not_what_it_owes() -> None:
+    statement = settlement().statement_of(A)
+    replace(statement, position=replace(statement.position, payable_minor=statement.position.payable_minor + 1))
+
+
+def positions_do_not_sum_to_zero() -> None:
+    alliance = settlement().alliance
+    replace(alliance, positions=alliance.positions[1:])
+
+
+def payments_do_not_settle_positions() -> None:
+    replace(settlement().alliance, payments=())
+
+
 BROKEN: tuple[Callable[[], None], ...] = (
     a_burn_takes_other_than_was_asked,
     a_lot_falls_below_zero,
@@ -54,6 +88,10 @@ BROKEN: tuple[Callable[[], None], ...] = (
     the_log_does_not_grow,
     the_ledgers_time_goes_back,
     an_entry_is_larger_than_a_bundle_can_hold,
+    redeemed_points_have_no_redeemer,
+    a_merchants_position_is_not_what_it_owes,
+    positions_do_not_sum_to_zero,
+    payments_do_not_settle_positions,
 )
 
 

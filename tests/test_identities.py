@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules.identities import BROKEN, is_noticed
+from tests.identities import BROKEN, is_noticed
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -20,8 +20,8 @@ def test_a_broken_identity_is_noticed(broken: Callable[[], None]) -> None:
 
 def test_all_are_noticed_where_python_runs_optimised() -> None:
     done = subprocess.run(
-        [sys.executable, "-O", "-m", "tests.rules.identities"],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-O", "-m", "tests.identities"],
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
