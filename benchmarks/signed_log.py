@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from back_office.client.machine_offsets import machine_offsets
 from back_office.client.trial import trial_constitution
 from benchmarks.setup import ORIGIN
 from benchmarks.workload import FOUNDED_AT, TIME_ZONE, Member
 from clearing.clock import next_accepted_at
 from clearing.contract.entry import timestamp_of
-from clearing.contract.instruction import PAYLOAD_TYPE
+from clearing.contract.instruction import PAYLOAD_TYPE, encode_offsets
 from clearing.contract.log_identity import LogIdentity
 from clearing.deciding.authentication import (
     SignedMessage,
@@ -62,6 +63,7 @@ class SignedLog:
         self.accepted_at = Instant(0)
         founding = trial_constitution(TIME_ZONE)
         founding.log_verifier = self.signer.vkey
+        founding.zone_offsets.CopyFrom(encode_offsets(machine_offsets(TIME_ZONE, FOUNDED_AT)))
         founding.rules_version, founding.settlement_version = RULES_VERSION, SETTLEMENT_VERSION
         founding.operator_keys.add(public_key=self.operator.public_key, role=ROLE_OPERATOR, holder="operator")
         self.leaves: list[bytes] = []

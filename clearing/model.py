@@ -40,6 +40,7 @@ SETTLEMENT_VERSION = 1
 """The versions that a new alliance begins with: the newest that this program has."""
 
 MICROSECONDS_PER_SECOND = 1_000_000
+MICROSECONDS_PER_MINUTE = 60 * MICROSECONDS_PER_SECOND
 MICROSECONDS_PER_DAY = 86_400 * MICROSECONDS_PER_SECOND
 
 POINTS_PER_TRANSACTION_MAX = 1_000_000_000
@@ -138,6 +139,9 @@ class Outcome(IntEnum):
     ADOPTION_TOO_SOON = 52
     VERSION_GOES_BACK = 53
     VERSIONS_UNCHANGED = 54
+
+    OFFSETS_TOO_SOON = 70
+    OFFSETS_UNCHANGED = 71
 
 
 # ---- what a merchant presents ----
@@ -239,6 +243,30 @@ class RegisterKey:
     """Valid until before here."""
 
 
+class OffsetChange(NamedTuple):
+    """From an instant on, local time is ahead of UTC by so much."""
+
+    at: Instant
+    """A whole minute."""
+    offset_minutes: int
+    """Negative: behind UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneOffsets:
+    """What decides days and months: by how much local time is ahead of UTC, from when on.
+
+    Logged, so that nobody's time zone data decides. After the last change its offset holds for ever.
+    """
+
+    offset_minutes: int
+    """Before the first change."""
+    changes: tuple[OffsetChange, ...]
+    """In the order of time."""
+    known_until: Instant
+    """For how long whoever logged them knew of changes; the rules do not ask."""
+
+
 @dataclass(frozen=True, slots=True)
 class CreateAlliance:
     """Founds the alliance: the log's first entry and the alliance's constitution."""
@@ -247,6 +275,7 @@ class CreateAlliance:
     currency: str
     currency_decimals: int
     time_zone: str
+    """IANA name, for people: what decides is ``zone_offsets``."""
     settlement_method: SettlementMethod
     clock: ClockKind
     log_verifier: str
@@ -263,6 +292,8 @@ class CreateAlliance:
     notice_days: int
     """Days between an amendment and what it changes, at least."""
     settlement_version: int
+    zone_offsets: ZoneOffsets
+    """Of the time zone, as known at the founding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +388,17 @@ class ExpireLots:
 
 
 @dataclass(frozen=True, slots=True)
+class SetOffsets:
+    """Replaces the offsets' changes from an instant on."""
+
+    effective_from: Instant
+    """Changes before it stay."""
+    changes: tuple[OffsetChange, ...]
+    """In the order of time, none before ``effective_from``."""
+    known_until: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptRules:
     """Has a version of the rules and of the settlement hold from a window on."""
 
@@ -389,6 +431,7 @@ Action = (
     | RecordPayment
     | ExpireLots
     | AdoptRules
+    | SetOffsets
     | AmendConstitution
 )
 

@@ -16,7 +16,6 @@ from back_office.cli.instructing import Instructor, Signing, as_object
 from back_office.cli.options import JsonOption, KeysOption, YesOption, settings_of
 from back_office.client.connection import GatewayConnection
 from back_office.client.instruction_receipt import Decided
-from clearing.calendar import window_of
 from clearing.signing.keys import PrivateKey
 from clearing.v1.instruction_pb2 import ExpireLots, Instruction
 from clearing.v1.operations_pb2 import ListPastLotsRequest, ListPastLotsResponse
@@ -65,7 +64,7 @@ def expire(
                 for cards in _cards_by_page(connection, reader, overview.as_of):
                     booked.append(_book(instructor, cards))
                     progress.advance(task, len(cards))
-        time_zone = connection.constitution.time_zone
+        calendar = connection.calendar
     if as_json:
         print_json(_as_object(overview, booked))
     elif booked:
@@ -75,7 +74,7 @@ def expire(
             if len(booked) == 1
             else f"{len(booked):,} entries, {booked[0].entry_index:,} to {booked[-1].entry_index:,}"
         )
-        window = window_of(booked[-1].accepted_at, time_zone)
+        window = calendar.window_at(booked[-1].accepted_at)
         say(f"{points:,} points are booked as expired, in {entries}; the statements of {window} will show them.")
 
 

@@ -178,7 +178,7 @@ class Instructor:
         now = system_time()
         constitution = self.connection.constitution
         if self.signing.at is not None:
-            return moment(self.signing.at, constitution.time_zone, "--at")
+            return moment(self.signing.at, self.connection.calendar, "--at")
         if ClockKind(constitution.clock) is ClockKind.SYSTEM:
             return now
         newest = self.connection.ledger_time

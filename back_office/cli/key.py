@@ -179,11 +179,11 @@ def revoke(
     action = RevokeKey(keyid=keyid)
     if effective_at is not None or compromised_since is not None:
         with GatewayConnection(settings_of(context)) as connection:
-            zone = connection.constitution.time_zone
+            calendar = connection.calendar
         if effective_at is not None:
-            action.effective_at.CopyFrom(timestamp_of(moment(effective_at, zone, "--effective-at")))
+            action.effective_at.CopyFrom(timestamp_of(moment(effective_at, calendar, "--effective-at")))
         if compromised_since is not None:
-            action.compromised_since.CopyFrom(timestamp_of(moment(compromised_since, zone, "--compromised-since")))
+            action.compromised_since.CopyFrom(timestamp_of(moment(compromised_since, calendar, "--compromised-since")))
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json, office),
@@ -219,11 +219,11 @@ def _set_validity(
     settings: Settings, registration: RegisterKey, valid_from: str | None, valid_until: str | None
 ) -> None:
     with GatewayConnection(settings) as connection:
-        zone = connection.constitution.time_zone
+        calendar = connection.calendar
     if valid_from is not None:
-        registration.valid_from.CopyFrom(timestamp_of(moment(valid_from, zone, "--valid-from")))
+        registration.valid_from.CopyFrom(timestamp_of(moment(valid_from, calendar, "--valid-from")))
     if valid_until is not None:
-        registration.valid_until.CopyFrom(timestamp_of(moment(valid_until, zone, "--valid-until")))
+        registration.valid_until.CopyFrom(timestamp_of(moment(valid_until, calendar, "--valid-until")))
 
 
 def _row(key: Key) -> dict[str, str]:

@@ -62,7 +62,7 @@ def import_stores(
     with GatewayConnection(settings_of(context)) as connection:
         instructor = Instructor(connection, Signing(key, at=at))
         constitution = connection.constitution
-        baskets = read_baskets(file, currency_decimals=constitution.currency_decimals, time_zone=constitution.time_zone)
+        baskets = read_baskets(file, currency_decimals=constitution.currency_decimals, calendar=connection.calendar)
         members = listed_merchants(connection, instructor.keys[0])
         merchants = merchants_of_stores({basket.store for basket in baskets}, stores, members)
         open_already = {store for member in members for store in member.stores}

@@ -8,7 +8,9 @@ import grpc
 
 from back_office.client.encryption import channel_credentials_of
 from back_office.client.home import home_of, signing_keys
+from clearing.calendar import LocalCalendar
 from clearing.contract.entry import instant_of
+from clearing.contract.instruction import decode_offsets
 from clearing.contract.log_identity import LogIdentity
 from clearing.contract.receipt import Receipt, receipt_of
 from clearing.errors import ClearingError
@@ -65,6 +67,11 @@ class GatewayConnection(GatewayChannel):
     def constitution(self) -> CreateAlliance:
         """The alliance's constitution, as the gateway says."""
         return self.answer.constitution
+
+    @property
+    def calendar(self) -> LocalCalendar:
+        """The alliance's days and months by the logged offsets, as the gateway says."""
+        return LocalCalendar(decode_offsets(self.answer.zone_offsets))
 
     def instruct(self, envelope: Envelope) -> Receipt:
         """Send a signed instruction; the receipt is not verified yet. Raises ``GatewayError``."""

@@ -43,6 +43,10 @@ EXPLANATIONS: dict[Outcome, str] = {
     Outcome.CONSTITUTION_UNCHANGED: "the constitution is so on that day already; see: clearing alliance show",
     Outcome.ADOPTION_TOO_SOON: "that window has begun already, and keeps its versions; name a later one",
     Outcome.VERSION_GOES_BACK: ("versions only go up from window to window; see those adopted: clearing alliance show"),
+    Outcome.OFFSETS_TOO_SOON: (
+        "offsets change 24 hours after the entry at the earliest; name a later time with --from, and sign again"
+    ),
+    Outcome.OFFSETS_UNCHANGED: "the offsets are logged so already; see: clearing status",
     Outcome.VERSIONS_UNCHANGED: "these versions hold in that window already; see: clearing alliance show",
 }
 """Of every outcome an instruction can have but ACCEPTED."""

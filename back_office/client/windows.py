@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from back_office.client.connection import GatewayConnection
-from clearing.calendar import first_day, next_window, start_of_day
+from clearing.calendar import first_day, next_window
 from clearing.contract import bounds
 from clearing.errors import ClearingError
 from clearing.model import Instant
@@ -54,7 +54,7 @@ def find_window(connection: GatewayConnection, key: PrivateKey, window: str) -> 
 def closing_time(connection: GatewayConnection, window: str) -> Instant:
     """The first instant at which the window can be closed. Raises ``Rejection`` if it is no month."""
     following = next_window(bounds.window(window, "WINDOW"))
-    return start_of_day(first_day(following), connection.constitution.time_zone)
+    return connection.calendar.start_of_day(first_day(following))
 
 
 def status_name(window: Window) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from back_office.cli.console import time_text
+from back_office.client.machine_offsets import offset_text
 from clearing.contract.instruction import decode_instruction
 from clearing.key_id import key_id_of
 from clearing.model import (
@@ -17,11 +18,13 @@ from clearing.model import (
     CloseWindow,
     CreateAlliance,
     ExpireLots,
+    OffsetChange,
     OpenStore,
     ProposeSettlement,
     RecordPayment,
     RegisterKey,
     RevokeKey,
+    SetOffsets,
     SetTerms,
 )
 
@@ -47,6 +50,9 @@ def _founding(action: CreateAlliance) -> Lines:
         ("found the alliance, counting in", action.unit),
         ("currency", f"{action.currency} with {action.currency_decimals} decimals"),
         ("time zone", action.time_zone),
+        ("ahead of UTC", offset_text(action.zone_offsets.offset_minutes)),
+        *_offset_changes(action.zone_offsets.changes),
+        ("offsets known until", time_text(action.zone_offsets.known_until)),
         ("settlement method", action.settlement_method.name.lower()),
         ("clock", action.clock.name.lower()),
         ("log verifier", action.log_verifier),
@@ -129,6 +135,18 @@ def _amendment(action: AmendConstitution) -> Lines:
     ]
 
 
+def _correction(action: SetOffsets) -> Lines:
+    return [
+        ("set the time zone's offsets from", time_text(action.effective_from)),
+        *_offset_changes(action.changes),
+        ("offsets known until", time_text(action.known_until)),
+    ]
+
+
+def _offset_changes(changes: Sequence[OffsetChange]) -> Lines:
+    return [("ahead of UTC from " + time_text(each.at), offset_text(each.offset_minutes)) for each in changes]
+
+
 def _adoption(action: AdoptRules) -> Lines:
     return [
         ("adopt rules from the window", action.window),
@@ -152,6 +170,7 @@ WORDS: Final[Mapping[type[Action], Callable[[Any], Lines]]] = {
     ],
     RecordPayment: _recorded_payment,
     AdoptRules: _adoption,
+    SetOffsets: _correction,
     AmendConstitution: _amendment,
     ExpireLots: lambda action: [("book the expiry of past lots on", ", ".join(action.cards))],
 }

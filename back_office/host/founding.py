@@ -8,10 +8,11 @@ from pathlib import Path
 
 from back_office.client.home import Home, home_of
 from back_office.client.instruction_receipt import Decided, decided_by
+from back_office.client.machine_offsets import machine_offsets
 from back_office.host.database import migrated_database
 from clearing.contract.bounds import slug
 from clearing.contract.entry import decode_entry, timestamp_of
-from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction
+from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction, encode_offsets
 from clearing.contract.log_identity import LogIdentity, log_id_of
 from clearing.deciding.authentication import SignedInstruction, authenticate_founding
 from clearing.errors import ClearingError, Rejection
@@ -55,8 +56,8 @@ def found_alliance(
 ) -> Founded:
     """Found the alliance with an operator's key for each of ``holders``, in the home and database of the settings.
 
-    ``constitution`` says all but keys and rules version. Interrupted, it can be run again: keys that are there are
-    used. Raises ``Rejection`` naming what is wrong with the constitution, ``AlreadyFoundedError``,
+    ``constitution`` says all but keys, versions and the time zone's offsets. Interrupted, it can be run again: keys
+    that are there are used. Raises ``Rejection`` naming what is wrong with the constitution, ``AlreadyFoundedError``,
     ``FoundingUnderWayError``, ``NoteError`` for an origin that cannot be a log's name, and what reading keys and
     opening the database raise.
     """
@@ -95,6 +96,7 @@ def _signed(
     complete.CopyFrom(constitution)
     complete.log_verifier = signer.vkey
     complete.rules_version, complete.settlement_version = RULES_VERSION, SETTLEMENT_VERSION
+    complete.zone_offsets.CopyFrom(encode_offsets(machine_offsets(constitution.time_zone, issued_at)))
     for holder, key in operators.items():
         complete.operator_keys.append(
             RegisterKey(public_key=key.public_key, role=Role.OPERATOR.value, holder=holder)  # type: ignore[arg-type]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clearing.contract import bounds
 from clearing.contract.decoding import content_digest, parse_strictly
+from clearing.contract.entry import timestamp_of
 from clearing.log.note import NoteError, parse_verifier
 from clearing.model import (
     MICROSECONDS_PER_DAY,
@@ -24,6 +26,7 @@ from clearing.model import (
     ExpireLots,
     Instant,
     Instruction,
+    OffsetChange,
     OpenStore,
     Payment,
     ProposeSettlement,
@@ -31,8 +34,10 @@ from clearing.model import (
     RegisterKey,
     RevokeKey,
     Role,
+    SetOffsets,
     SetTerms,
     SettlementMethod,
+    ZoneOffsets,
 )
 from clearing.v1 import instruction_pb2
 
@@ -123,6 +128,7 @@ def _create_alliance(message: instruction_pb2.CreateAlliance, path: str) -> Crea
         rules_version=bounds.version(message.rules_version, f"{path}.rules_version"),
         notice_days=bounds.amendable(message.notice_days, "notice_days", path),
         settlement_version=bounds.version(message.settlement_version, f"{path}.settlement_version"),
+        zone_offsets=decode_offsets(message.zone_offsets, f"{path}.zone_offsets"),
     )
 
 
@@ -296,6 +302,70 @@ def _amend_constitution(message: instruction_pb2.AmendConstitution, path: str) -
     return AmendConstitution(bounds.date(message.effective_from, f"{path}.effective_from"), **changes)
 
 
+def decode_offsets(message: instruction_pb2.ZoneOffsets, path: str = "zone_offsets") -> ZoneOffsets:
+    """The offsets in this message. Raises ``Rejection`` naming what is wrong and the field below ``path``."""
+    before = bounds.offset_minutes(message.offset_minutes, f"{path}.offset_minutes")
+    changes = _offset_changes(message.changes, path)
+    if changes and changes[0].offset_minutes == before:
+        bounds.invalid(f"{path}.changes[0].offset_minutes", "must be another than before")
+    return ZoneOffsets(before, changes, _known_until(message, changes, path))
+
+
+def encode_offsets(offsets: ZoneOffsets) -> instruction_pb2.ZoneOffsets:
+    """The offsets as the contract has them."""
+    return instruction_pb2.ZoneOffsets(
+        offset_minutes=offsets.offset_minutes,
+        changes=encode_offset_changes(offsets.changes),
+        known_until=timestamp_of(offsets.known_until),
+    )
+
+
+def encode_offset_changes(changes: Iterable[OffsetChange]) -> list[instruction_pb2.OffsetChange]:
+    """Changes of the offset as the contract has them."""
+    return [
+        instruction_pb2.OffsetChange(at=timestamp_of(each.at), offset_minutes=each.offset_minutes) for each in changes
+    ]
+
+
+def _set_offsets(message: instruction_pb2.SetOffsets, path: str) -> SetOffsets:
+    effective_from = bounds.minute(message.effective_from, f"{path}.effective_from")
+    changes = _offset_changes(message.changes, path)
+    if changes and changes[0].at < effective_from:
+        bounds.invalid(f"{path}.changes[0].at", "must not lie before effective_from")
+    known_until = _known_until(message, changes, path)
+    if known_until <= effective_from:
+        bounds.invalid(f"{path}.known_until", "must lie after effective_from")
+    return SetOffsets(effective_from, changes, known_until)
+
+
+def _offset_changes(messages: Sequence[instruction_pb2.OffsetChange], path: str) -> tuple[OffsetChange, ...]:
+    """Changes in the order of time, each of them one."""
+    path = f"{path}.changes"
+    bounds.whole_number(len(messages), 0, bounds.OFFSET_CHANGES_MAX, path)
+    changes = tuple(
+        OffsetChange(
+            bounds.minute(each.at, f"{path}[{position}].at"),
+            bounds.offset_minutes(each.offset_minutes, f"{path}[{position}].offset_minutes"),
+        )
+        for position, each in enumerate(messages)
+    )
+    for position, (earlier, later) in enumerate(pairwise(changes), 1):
+        if later.at <= earlier.at:
+            bounds.invalid(f"{path}[{position}].at", "must lie after the change before it")
+        if later.offset_minutes == earlier.offset_minutes:
+            bounds.invalid(f"{path}[{position}].offset_minutes", "must be another than before")
+    return changes
+
+
+def _known_until(
+    message: instruction_pb2.ZoneOffsets | instruction_pb2.SetOffsets, changes: Sequence[OffsetChange], path: str
+) -> Instant:
+    known_until = bounds.minute(message.known_until, f"{path}.known_until")
+    if changes and known_until <= changes[-1].at:
+        bounds.invalid(f"{path}.known_until", "must lie after the last change")
+    return known_until
+
+
 DECODERS: Final[Mapping[str, Callable[[Any, str], Action]]] = {
     "create_alliance": _create_alliance,
     "admit_merchant": _admit_merchant,
@@ -308,6 +378,7 @@ DECODERS: Final[Mapping[str, Callable[[Any, str], Action]]] = {
     "approve_settlement": _approve_settlement,
     "record_payment": _record_payment,
     "expire_lots": _expire_lots,
+    "set_offsets": _set_offsets,
     "adopt_rules": _adopt_rules,
     "amend_constitution": _amend_constitution,
 }

@@ -29,6 +29,7 @@ from clearing.model import (
     RegisterKey,
     RevokeKey,
     Role,
+    SetOffsets,
     SetTerms,
 )
 from clearing.rules.adoption import adopt_rules
@@ -39,6 +40,7 @@ from clearing.rules.expire_cards import expire_cards
 from clearing.rules.founding import found_again
 from clearing.rules.key_register import member_revoked, member_to_be, register_key, revoke_key
 from clearing.rules.membership import admit_merchant, open_store
+from clearing.rules.offsets import set_offsets
 from clearing.rules.terms import set_terms
 from clearing.rules.windows import approve_settlement, close_window, propose_settlement, proposers_of, record_payment
 
@@ -91,6 +93,7 @@ _ROWS: Final = (
     ActionRule(RevokeKey, _OPERATOR, People.TWO_WITH_FOUR_EYES, revoke_key, office_of=member_revoked),
     ActionRule(SetTerms, _OPERATOR, People.TWO_WITH_FOUR_EYES, set_terms),
     ActionRule(ExpireLots, _OPERATOR, People.ONE, expire_cards, cards=lambda action: action.cards),
+    ActionRule(SetOffsets, _OPERATOR, People.TWO_WITH_FOUR_EYES, set_offsets),
     ActionRule(AdoptRules, _OPERATOR, People.TWO, adopt_rules),
     ActionRule(AmendConstitution, _OPERATOR, People.TWO, amend_constitution),
     ActionRule(CloseWindow, _OPERATOR_OR_FINANCE, People.ONE, close_window),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import IntEnum
 
-from clearing.calendar import local_date, next_window, window_of
+from clearing.calendar import Day, LocalCalendar, next_window
 from clearing.model import (
     AdoptRules,
     AmendConstitution,
@@ -146,6 +146,8 @@ class Directory:
     """As founded. What can be amended is asked for with ``constitution_on``; all else never changes."""
     founded_in: WindowId
     """The first window: the month of the log's first entry."""
+    calendar: LocalCalendar
+    """By the time zone's offsets as logged, with every correction since the founding."""
     founded_at: Instant
     """When the log's first entry was accepted."""
     log_id: bytes = b""
@@ -167,6 +169,13 @@ class Directory:
     """What the amendments make of the constitution, each from its first day on."""
     adoptions: tuple[Adoption, ...] = ()
     """By window, each window once."""
+
+    present_day: Day | None = field(default=None, compare=False, repr=False)
+    """The local day of the newest entry, remembered; it follows from the calendar, which nobody changes without it."""
+
+    def with_calendar(self, calendar: LocalCalendar) -> Directory:
+        """This directory by these offsets."""
+        return replace(self, calendar=calendar, present_day=None)
 
     def constitution_on(self, day: datetime.date) -> CreateAlliance:
         """The constitution in force on a local day."""
@@ -206,18 +215,27 @@ class Directory:
 
     def window_at(self, instant: Instant) -> WindowId:
         """The window an entry accepted at ``instant`` falls in."""
-        return window_of(instant, self.constitution.time_zone)
+        return self._day_at(instant).window
 
     def local_date(self, instant: Instant) -> datetime.date:
         """The alliance's local day at ``instant``."""
-        return local_date(instant, self.constitution.time_zone)
+        return self._day_at(instant).date
+
+    def _day_at(self, instant: Instant) -> Day:
+        day = self.present_day  # nearly always: asked for several times an entry, and entries come many a day
+        if day is not None and day.starts_at <= instant < day.ends_at:
+            return day
+        return self.calendar.day_at(instant)
 
     def with_entry(self, index: EntryIndex, accepted_at: Instant) -> Directory:
         """This directory after an entry of that time: it opens the entry's window if it is the first in it."""
-        window = self.window_at(accepted_at)
-        if window in self.window_starts:
+        day = self._day_at(accepted_at)
+        if day is self.present_day:
             return self
-        return replace(self, window_starts={**self.window_starts, window: index})
+        window_starts = self.window_starts
+        if day.window not in window_starts:
+            window_starts = {**window_starts, day.window: index}
+        return replace(self, present_day=day, window_starts=window_starts)
 
     def with_instruction(self, index: EntryIndex, accepted_at: Instant) -> Directory:
         """This directory after an instruction's entry, whatever it came to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearing.calendar import window_of
+from clearing.calendar import LocalCalendar
 from clearing.key_id import key_id_of
 from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, KeyId, Outcome
 from clearing.rules.case import Case
@@ -15,10 +15,12 @@ def found(instruction: Instruction, constitution: CreateAlliance, accepted_at: I
     for registration in constitution.operator_keys:
         key_id = key_id_of(registration.public_key)
         keys[key_id] = Key(key_id, registration, valid_from=max(registration.valid_from or accepted_at, accepted_at))
+    calendar = LocalCalendar(constitution.zone_offsets)
     directory = Directory(
         origin=instruction.origin,
         constitution=constitution,
-        founded_in=window_of(accepted_at, constitution.time_zone),
+        founded_in=calendar.window_at(accepted_at),
+        calendar=calendar,
         founded_at=accepted_at,
         keys=keys,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clearing.calendar import first_day, next_window, start_of_day
+from clearing.calendar import next_window
 from clearing.model import (
     POOL,
     ApproveSettlement,
@@ -31,7 +31,7 @@ def close_window(case: Case, action: CloseWindow) -> InstructionDecision | Outco
     if window in directory.closed_windows:
         return Outcome.WINDOW_ALREADY_CLOSED
     following = next_window(window)
-    if case.accepted_at < start_of_day(first_day(following), directory.constitution.time_zone):
+    if directory.window_at(case.accepted_at) < following:
         return Outcome.WINDOW_NOT_OVER
     if window != directory.next_to_close():
         return Outcome.WINDOW_OUT_OF_ORDER

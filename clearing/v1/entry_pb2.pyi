@@ -115,6 +115,10 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """A version would be lower than that of an earlier window, or higher than that of a later one."""
     OUTCOME_VERSIONS_UNCHANGED: _Outcome.ValueType  # 54
     """These versions hold in that window already."""
+    OUTCOME_OFFSETS_TOO_SOON: _Outcome.ValueType  # 70
+    """The time zone's offsets would change within 24 hours of the ledger's time."""
+    OUTCOME_OFFSETS_UNCHANGED: _Outcome.ValueType  # 71
+    """The time zone's offsets are logged so already."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """What a decision came to. Every value is final: asked again, the answer stays."""
@@ -207,6 +211,10 @@ OUTCOME_VERSION_GOES_BACK: Outcome.ValueType  # 53
 """A version would be lower than that of an earlier window, or higher than that of a later one."""
 OUTCOME_VERSIONS_UNCHANGED: Outcome.ValueType  # 54
 """These versions hold in that window already."""
+OUTCOME_OFFSETS_TOO_SOON: Outcome.ValueType  # 70
+"""The time zone's offsets would change within 24 hours of the ledger's time."""
+OUTCOME_OFFSETS_UNCHANGED: Outcome.ValueType  # 71
+"""The time zone's offsets are logged so already."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63learing/v1/instruction.proto\x12\x0b\x63learing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x06\n\x0bInstruction\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12-\n\tissued_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treference\x18\x03 \x01(\t\x12\x0e\n\x06log_id\x18\x04 \x01(\x0c\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08merchant\x18\x06 \x01(\t\x12\x36\n\x0f\x63reate_alliance\x18\n \x01(\x0b\x32\x1b.clearing.v1.CreateAllianceH\x00\x12\x34\n\x0e\x61\x64mit_merchant\x18\x0b \x01(\x0b\x32\x1a.clearing.v1.AdmitMerchantH\x00\x12,\n\nopen_store\x18\x0c \x01(\x0b\x32\x16.clearing.v1.OpenStoreH\x00\x12\x30\n\x0cregister_key\x18\r \x01(\x0b\x32\x18.clearing.v1.RegisterKeyH\x00\x12,\n\nrevoke_key\x18\x0e \x01(\x0b\x32\x16.clearing.v1.RevokeKeyH\x00\x12*\n\tset_terms\x18\x0f \x01(\x0b\x32\x15.clearing.v1.SetTermsH\x00\x12\x30\n\x0c\x63lose_window\x18\x10 \x01(\x0b\x32\x18.clearing.v1.CloseWindowH\x00\x12<\n\x12propose_settlement\x18\x11 \x01(\x0b\x32\x1e.clearing.v1.ProposeSettlementH\x00\x12<\n\x12\x61pprove_settlement\x18\x12 \x01(\x0b\x32\x1e.clearing.v1.ApproveSettlementH\x00\x12\x34\n\x0erecord_payment\x18\x13 \x01(\x0b\x32\x1a.clearing.v1.RecordPaymentH\x00\x12.\n\x0b\x65xpire_lots\x18\x14 \x01(\x0b\x32\x17.clearing.v1.ExpireLotsH\x00\x12.\n\x0b\x61\x64opt_rules\x18\x16 \x01(\x0b\x32\x17.clearing.v1.AdoptRulesH\x00\x12<\n\x12\x61mend_constitution\x18\x17 \x01(\x0b\x32\x1e.clearing.v1.AmendConstitutionH\x00\x42\x08\n\x06\x61\x63tion\"\xcb\x03\n\x0e\x43reateAlliance\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x19\n\x11\x63urrency_decimals\x18\x03 \x01(\x05\x12\x11\n\ttime_zone\x18\x04 \x01(\t\x12\x38\n\x11settlement_method\x18\x05 \x01(\x0e\x32\x1d.clearing.v1.SettlementMethod\x12!\n\x05\x63lock\x18\x06 \x01(\x0e\x32\x12.clearing.v1.Clock\x12\x14\n\x0clog_verifier\x18\x07 \x01(\t\x12/\n\roperator_keys\x18\x08 \x03(\x0b\x32\x18.clearing.v1.RegisterKey\x12\x11\n\tfour_eyes\x18\t \x01(\x08\x12\x1b\n\x13lot_lifetime_months\x18\n \x01(\x05\x12\x1d\n\x15late_presentment_days\x18\x0b \x01(\x05\x12\x16\n\x0eissuance_price\x18\x0c \x01(\t\x12\x18\n\x10redemption_price\x18\r \x01(\t\x12\x15\n\rrules_version\x18\x0e \x01(\x05\x12\x13\n\x0bnotice_days\x18\x13 \x01(\x05\x12\x1a\n\x12settlement_version\x18\x14 \x01(\x05\"5\n\rAdmitMerchant\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x12\n\nlegal_name\x18\x02 \x01(\t\",\n\tOpenStore\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\r\n\x05store\x18\x02 \x01(\t\"\xc5\x01\n\x0bRegisterKey\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.clearing.v1.Role\x12\x10\n\x08merchant\x18\x03 \x01(\t\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12.\n\nvalid_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bvalid_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\tRevokeKey\x12\r\n\x05keyid\x18\x01 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63ompromised_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x08SetTerms\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x14\n\x0c\x63ounterparty\x18\x02 \x01(\t\x12\x16\n\x0e\x65\x66\x66\x65\x63tive_from\x18\x03 \x01(\t\x12\x16\n\x0eissuance_price\x18\x04 \x01(\t\x12\x18\n\x10redemption_price\x18\x05 \x01(\t\"\x1d\n\x0b\x43loseWindow\x12\x0e\n\x06window\x18\x01 \x01(\t\"\xa7\x01\n\x11ProposeSettlement\x12\x0e\n\x06window\x18\x01 \x01(\t\x12!\n\x19\x61lliance_statement_digest\x18\x02 \x01(\x0c\x12\x37\n\x11statement_digests\x18\x03 \x03(\x0b\x32\x1c.clearing.v1.StatementDigest\x12&\n\x08payments\x18\x04 \x03(\x0b\x32\x14.clearing.v1.Payment\"3\n\x0fStatementDigest\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"=\n\x07Payment\x12\r\n\x05payer\x18\x01 \x01(\t\x12\r\n\x05payee\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"E\n\x11\x41pproveSettlement\x12\x30\n\x08proposal\x18\x01 \x01(\x0b\x32\x1e.clearing.v1.ProposeSettlement\"o\n\rRecordPayment\x12\x0e\n\x06window\x18\x01 \x01(\t\x12%\n\x07payment\x18\x02 \x01(\x0b\x32\x14.clearing.v1.Payment\x12\x0f\n\x07paid_on\x18\x03 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\"!\n\nExpireLots\x12\x13\n\x0b\x63\x61rd_tokens\x18\x01 \x03(\t\"O\n\nAdoptRules\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x15\n\rrules_version\x18\x02 \x01(\x05\x12\x1a\n\x12settlement_version\x18\x03 \x01(\x05\"\xcd\x01\n\x11\x41mendConstitution\x12\x16\n\x0e\x65\x66\x66\x65\x63tive_from\x18\x01 \x01(\t\x12\"\n\x15late_presentment_days\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12 \n\x13lot_lifetime_months\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0bnotice_days\x18\x04 \x01(\x05H\x02\x88\x01\x01\x42\x18\n\x16_late_presentment_daysB\x16\n\x14_lot_lifetime_monthsB\x0e\n\x0c_notice_days*t\n\x10SettlementMethod\x12!\n\x1dSETTLEMENT_METHOD_UNSPECIFIED\x10\x00\x12!\n\x1dSETTLEMENT_METHOD_ISSUER_PAYS\x10\x01\x12\x1a\n\x16SETTLEMENT_METHOD_POOL\x10\x02*E\n\x05\x43lock\x12\x15\n\x11\x43LOCK_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43LOCK_SYSTEM\x10\x01\x12\x13\n\x0f\x43LOCK_PRESENTED\x10\x02*\x92\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\x10\n\x0cROLE_FINANCE\x10\x02\x12\x10\n\x0cROLE_AUDITOR\x10\x03\x12\x11\n\rROLE_MERCHANT\x10\x04\x12\x18\n\x14ROLE_MERCHANT_OFFICE\x10\x05\x12\x10\n\x0cROLE_SERVICE\x10\x06\x42\x37\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63learing/v1/instruction.proto\x12\x0b\x63learing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x07\n\x0bInstruction\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12-\n\tissued_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treference\x18\x03 \x01(\t\x12\x0e\n\x06log_id\x18\x04 \x01(\x0c\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08merchant\x18\x06 \x01(\t\x12\x36\n\x0f\x63reate_alliance\x18\n \x01(\x0b\x32\x1b.clearing.v1.CreateAllianceH\x00\x12\x34\n\x0e\x61\x64mit_merchant\x18\x0b \x01(\x0b\x32\x1a.clearing.v1.AdmitMerchantH\x00\x12,\n\nopen_store\x18\x0c \x01(\x0b\x32\x16.clearing.v1.OpenStoreH\x00\x12\x30\n\x0cregister_key\x18\r \x01(\x0b\x32\x18.clearing.v1.RegisterKeyH\x00\x12,\n\nrevoke_key\x18\x0e \x01(\x0b\x32\x16.clearing.v1.RevokeKeyH\x00\x12*\n\tset_terms\x18\x0f \x01(\x0b\x32\x15.clearing.v1.SetTermsH\x00\x12\x30\n\x0c\x63lose_window\x18\x10 \x01(\x0b\x32\x18.clearing.v1.CloseWindowH\x00\x12<\n\x12propose_settlement\x18\x11 \x01(\x0b\x32\x1e.clearing.v1.ProposeSettlementH\x00\x12<\n\x12\x61pprove_settlement\x18\x12 \x01(\x0b\x32\x1e.clearing.v1.ApproveSettlementH\x00\x12\x34\n\x0erecord_payment\x18\x13 \x01(\x0b\x32\x1a.clearing.v1.RecordPaymentH\x00\x12.\n\x0b\x65xpire_lots\x18\x14 \x01(\x0b\x32\x17.clearing.v1.ExpireLotsH\x00\x12.\n\x0bset_offsets\x18\x15 \x01(\x0b\x32\x17.clearing.v1.SetOffsetsH\x00\x12.\n\x0b\x61\x64opt_rules\x18\x16 \x01(\x0b\x32\x17.clearing.v1.AdoptRulesH\x00\x12<\n\x12\x61mend_constitution\x18\x17 \x01(\x0b\x32\x1e.clearing.v1.AmendConstitutionH\x00\x42\x08\n\x06\x61\x63tion\"\xfb\x03\n\x0e\x43reateAlliance\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x19\n\x11\x63urrency_decimals\x18\x03 \x01(\x05\x12\x11\n\ttime_zone\x18\x04 \x01(\t\x12\x38\n\x11settlement_method\x18\x05 \x01(\x0e\x32\x1d.clearing.v1.SettlementMethod\x12!\n\x05\x63lock\x18\x06 \x01(\x0e\x32\x12.clearing.v1.Clock\x12\x14\n\x0clog_verifier\x18\x07 \x01(\t\x12/\n\roperator_keys\x18\x08 \x03(\x0b\x32\x18.clearing.v1.RegisterKey\x12\x11\n\tfour_eyes\x18\t \x01(\x08\x12\x1b\n\x13lot_lifetime_months\x18\n \x01(\x05\x12\x1d\n\x15late_presentment_days\x18\x0b \x01(\x05\x12\x16\n\x0eissuance_price\x18\x0c \x01(\t\x12\x18\n\x10redemption_price\x18\r \x01(\t\x12\x15\n\rrules_version\x18\x0e \x01(\x05\x12.\n\x0czone_offsets\x18\x0f \x01(\x0b\x32\x18.clearing.v1.ZoneOffsets\x12\x13\n\x0bnotice_days\x18\x13 \x01(\x05\x12\x1a\n\x12settlement_version\x18\x14 \x01(\x05\"\x82\x01\n\x0bZoneOffsets\x12\x16\n\x0eoffset_minutes\x18\x01 \x01(\x11\x12*\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x19.clearing.v1.OffsetChange\x12/\n\x0bknown_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x0cOffsetChange\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eoffset_minutes\x18\x02 \x01(\x11\"5\n\rAdmitMerchant\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x12\n\nlegal_name\x18\x02 \x01(\t\",\n\tOpenStore\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\r\n\x05store\x18\x02 \x01(\t\"\xc5\x01\n\x0bRegisterKey\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.clearing.v1.Role\x12\x10\n\x08merchant\x18\x03 \x01(\t\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12.\n\nvalid_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bvalid_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\tRevokeKey\x12\r\n\x05keyid\x18\x01 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63ompromised_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x08SetTerms\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x14\n\x0c\x63ounterparty\x18\x02 \x01(\t\x12\x16\n\x0e\x65\x66\x66\x65\x63tive_from\x18\x03 \x01(\t\x12\x16\n\x0eissuance_price\x18\x04 \x01(\t\x12\x18\n\x10redemption_price\x18\x05 \x01(\t\"\x1d\n\x0b\x43loseWindow\x12\x0e\n\x06window\x18\x01 \x01(\t\"\xa7\x01\n\x11ProposeSettlement\x12\x0e\n\x06window\x18\x01 \x01(\t\x12!\n\x19\x61lliance_statement_digest\x18\x02 \x01(\x0c\x12\x37\n\x11statement_digests\x18\x03 \x03(\x0b\x32\x1c.clearing.v1.StatementDigest\x12&\n\x08payments\x18\x04 \x03(\x0b\x32\x14.clearing.v1.Payment\"3\n\x0fStatementDigest\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"=\n\x07Payment\x12\r\n\x05payer\x18\x01 \x01(\t\x12\r\n\x05payee\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"E\n\x11\x41pproveSettlement\x12\x30\n\x08proposal\x18\x01 \x01(\x0b\x32\x1e.clearing.v1.ProposeSettlement\"o\n\rRecordPayment\x12\x0e\n\x06window\x18\x01 \x01(\t\x12%\n\x07payment\x18\x02 \x01(\x0b\x32\x14.clearing.v1.Payment\x12\x0f\n\x07paid_on\x18\x03 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\"!\n\nExpireLots\x12\x13\n\x0b\x63\x61rd_tokens\x18\x01 \x03(\t\"\x9d\x01\n\nSetOffsets\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_from\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x19.clearing.v1.OffsetChange\x12/\n\x0bknown_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\nAdoptRules\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x15\n\rrules_version\x18\x02 \x01(\x05\x12\x1a\n\x12settlement_version\x18\x03 \x01(\x05\"\xcd\x01\n\x11\x41mendConstitution\x12\x16\n\x0e\x65\x66\x66\x65\x63tive_from\x18\x01 \x01(\t\x12\"\n\x15late_presentment_days\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12 \n\x13lot_lifetime_months\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0bnotice_days\x18\x04 \x01(\x05H\x02\x88\x01\x01\x42\x18\n\x16_late_presentment_daysB\x16\n\x14_lot_lifetime_monthsB\x0e\n\x0c_notice_days*t\n\x10SettlementMethod\x12!\n\x1dSETTLEMENT_METHOD_UNSPECIFIED\x10\x00\x12!\n\x1dSETTLEMENT_METHOD_ISSUER_PAYS\x10\x01\x12\x1a\n\x16SETTLEMENT_METHOD_POOL\x10\x02*E\n\x05\x43lock\x12\x15\n\x11\x43LOCK_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43LOCK_SYSTEM\x10\x01\x12\x13\n\x0f\x43LOCK_PRESENTED\x10\x02*\x92\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\x10\n\x0cROLE_FINANCE\x10\x02\x12\x10\n\x0cROLE_AUDITOR\x10\x03\x12\x11\n\rROLE_MERCHANT\x10\x04\x12\x18\n\x14ROLE_MERCHANT_OFFICE\x10\x05\x12\x10\n\x0cROLE_SERVICE\x10\x06\x42\x37\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,42 +33,48 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clearing.v1.instruction_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013clearing.v1P\001Z&loyaltyclearing/clearing/v1;clearingv1'
-  _globals['_SETTLEMENTMETHOD']._serialized_start=2799
-  _globals['_SETTLEMENTMETHOD']._serialized_end=2915
-  _globals['_CLOCK']._serialized_start=2917
-  _globals['_CLOCK']._serialized_end=2986
-  _globals['_ROLE']._serialized_start=2989
-  _globals['_ROLE']._serialized_end=3135
+  _globals['_SETTLEMENTMETHOD']._serialized_start=3268
+  _globals['_SETTLEMENTMETHOD']._serialized_end=3384
+  _globals['_CLOCK']._serialized_start=3386
+  _globals['_CLOCK']._serialized_end=3455
+  _globals['_ROLE']._serialized_start=3458
+  _globals['_ROLE']._serialized_end=3604
   _globals['_INSTRUCTION']._serialized_start=80
-  _globals['_INSTRUCTION']._serialized_end=949
-  _globals['_CREATEALLIANCE']._serialized_start=952
-  _globals['_CREATEALLIANCE']._serialized_end=1411
-  _globals['_ADMITMERCHANT']._serialized_start=1413
-  _globals['_ADMITMERCHANT']._serialized_end=1466
-  _globals['_OPENSTORE']._serialized_start=1468
-  _globals['_OPENSTORE']._serialized_end=1512
-  _globals['_REGISTERKEY']._serialized_start=1515
-  _globals['_REGISTERKEY']._serialized_end=1712
-  _globals['_REVOKEKEY']._serialized_start=1715
-  _globals['_REVOKEKEY']._serialized_end=1846
-  _globals['_SETTERMS']._serialized_start=1848
-  _globals['_SETTERMS']._serialized_end=1972
-  _globals['_CLOSEWINDOW']._serialized_start=1974
-  _globals['_CLOSEWINDOW']._serialized_end=2003
-  _globals['_PROPOSESETTLEMENT']._serialized_start=2006
-  _globals['_PROPOSESETTLEMENT']._serialized_end=2173
-  _globals['_STATEMENTDIGEST']._serialized_start=2175
-  _globals['_STATEMENTDIGEST']._serialized_end=2226
-  _globals['_PAYMENT']._serialized_start=2228
-  _globals['_PAYMENT']._serialized_end=2289
-  _globals['_APPROVESETTLEMENT']._serialized_start=2291
-  _globals['_APPROVESETTLEMENT']._serialized_end=2360
-  _globals['_RECORDPAYMENT']._serialized_start=2362
-  _globals['_RECORDPAYMENT']._serialized_end=2473
-  _globals['_EXPIRELOTS']._serialized_start=2475
-  _globals['_EXPIRELOTS']._serialized_end=2508
-  _globals['_ADOPTRULES']._serialized_start=2510
-  _globals['_ADOPTRULES']._serialized_end=2589
-  _globals['_AMENDCONSTITUTION']._serialized_start=2592
-  _globals['_AMENDCONSTITUTION']._serialized_end=2797
+  _globals['_INSTRUCTION']._serialized_end=997
+  _globals['_CREATEALLIANCE']._serialized_start=1000
+  _globals['_CREATEALLIANCE']._serialized_end=1507
+  _globals['_ZONEOFFSETS']._serialized_start=1510
+  _globals['_ZONEOFFSETS']._serialized_end=1640
+  _globals['_OFFSETCHANGE']._serialized_start=1642
+  _globals['_OFFSETCHANGE']._serialized_end=1720
+  _globals['_ADMITMERCHANT']._serialized_start=1722
+  _globals['_ADMITMERCHANT']._serialized_end=1775
+  _globals['_OPENSTORE']._serialized_start=1777
+  _globals['_OPENSTORE']._serialized_end=1821
+  _globals['_REGISTERKEY']._serialized_start=1824
+  _globals['_REGISTERKEY']._serialized_end=2021
+  _globals['_REVOKEKEY']._serialized_start=2024
+  _globals['_REVOKEKEY']._serialized_end=2155
+  _globals['_SETTERMS']._serialized_start=2157
+  _globals['_SETTERMS']._serialized_end=2281
+  _globals['_CLOSEWINDOW']._serialized_start=2283
+  _globals['_CLOSEWINDOW']._serialized_end=2312
+  _globals['_PROPOSESETTLEMENT']._serialized_start=2315
+  _globals['_PROPOSESETTLEMENT']._serialized_end=2482
+  _globals['_STATEMENTDIGEST']._serialized_start=2484
+  _globals['_STATEMENTDIGEST']._serialized_end=2535
+  _globals['_PAYMENT']._serialized_start=2537
+  _globals['_PAYMENT']._serialized_end=2598
+  _globals['_APPROVESETTLEMENT']._serialized_start=2600
+  _globals['_APPROVESETTLEMENT']._serialized_end=2669
+  _globals['_RECORDPAYMENT']._serialized_start=2671
+  _globals['_RECORDPAYMENT']._serialized_end=2782
+  _globals['_EXPIRELOTS']._serialized_start=2784
+  _globals['_EXPIRELOTS']._serialized_end=2817
+  _globals['_SETOFFSETS']._serialized_start=2820
+  _globals['_SETOFFSETS']._serialized_end=2977
+  _globals['_ADOPTRULES']._serialized_start=2979
+  _globals['_ADOPTRULES']._serialized_end=3058
+  _globals['_AMENDCONSTITUTION']._serialized_start=3061
+  _globals['_AMENDCONSTITUTION']._serialized_end=3266
 # @@protoc_insertion_point(module_scope)

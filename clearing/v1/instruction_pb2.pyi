@@ -135,6 +135,7 @@ class Instruction(_message.Message):
     APPROVE_SETTLEMENT_FIELD_NUMBER: _builtins.int
     RECORD_PAYMENT_FIELD_NUMBER: _builtins.int
     EXPIRE_LOTS_FIELD_NUMBER: _builtins.int
+    SET_OFFSETS_FIELD_NUMBER: _builtins.int
     ADOPT_RULES_FIELD_NUMBER: _builtins.int
     AMEND_CONSTITUTION_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
@@ -200,6 +201,10 @@ class Instruction(_message.Message):
         """Books the expiry of past-date lots on a bounded number of cards."""
 
     @_builtins.property
+    def set_offsets(self) -> Global___SetOffsets:
+        """Corrects the time zone's offsets from an instant on."""
+
+    @_builtins.property
     def adopt_rules(self) -> Global___AdoptRules:
         """Has a version of the rules and of the settlement hold from a month on."""
 
@@ -227,14 +232,15 @@ class Instruction(_message.Message):
         approve_settlement: Global___ApproveSettlement | None = ...,
         record_payment: Global___RecordPayment | None = ...,
         expire_lots: Global___ExpireLots | None = ...,
+        set_offsets: Global___SetOffsets | None = ...,
         adopt_rules: Global___AdoptRules | None = ...,
         amend_constitution: Global___AmendConstitution | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "expires_at", b"expires_at", "issued_at", b"issued_at", "open_store", b"open_store", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "expires_at", b"expires_at", "issued_at", b"issued_at", "open_store", b"open_store", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_offsets", b"set_offsets", "set_terms", b"set_terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "expires_at", b"expires_at", "issued_at", b"issued_at", "log_id", b"log_id", "merchant", b"merchant", "open_store", b"open_store", "origin", b"origin", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "reference", b"reference", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_terms", b"set_terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "admit_merchant", b"admit_merchant", "adopt_rules", b"adopt_rules", "amend_constitution", b"amend_constitution", "approve_settlement", b"approve_settlement", "close_window", b"close_window", "create_alliance", b"create_alliance", "expire_lots", b"expire_lots", "expires_at", b"expires_at", "issued_at", b"issued_at", "log_id", b"log_id", "merchant", b"merchant", "open_store", b"open_store", "origin", b"origin", "propose_settlement", b"propose_settlement", "record_payment", b"record_payment", "reference", b"reference", "register_key", b"register_key", "revoke_key", b"revoke_key", "set_offsets", b"set_offsets", "set_terms", b"set_terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["create_alliance", "admit_merchant", "open_store", "register_key", "revoke_key", "set_terms", "close_window", "propose_settlement", "approve_settlement", "record_payment", "expire_lots", "adopt_rules", "amend_constitution"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["create_alliance", "admit_merchant", "open_store", "register_key", "revoke_key", "set_terms", "close_window", "propose_settlement", "approve_settlement", "record_payment", "expire_lots", "set_offsets", "adopt_rules", "amend_constitution"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
@@ -260,6 +266,7 @@ class CreateAlliance(_message.Message):
     ISSUANCE_PRICE_FIELD_NUMBER: _builtins.int
     REDEMPTION_PRICE_FIELD_NUMBER: _builtins.int
     RULES_VERSION_FIELD_NUMBER: _builtins.int
+    ZONE_OFFSETS_FIELD_NUMBER: _builtins.int
     NOTICE_DAYS_FIELD_NUMBER: _builtins.int
     SETTLEMENT_VERSION_FIELD_NUMBER: _builtins.int
     unit: _builtins.str
@@ -269,7 +276,7 @@ class CreateAlliance(_message.Message):
     currency_decimals: _builtins.int
     """Decimal places of the currency's minor unit (ISO 4217), 0 to 4."""
     time_zone: _builtins.str
-    """The IANA time zone that decides days and months, such as "Europe/Berlin"."""
+    """The IANA name of the alliance's time zone, such as "Europe/Berlin": for people. zone_offsets decides."""
     settlement_method: Global___SettlementMethod.ValueType
     """Who pays whom for points."""
     clock: Global___Clock.ValueType
@@ -296,6 +303,10 @@ class CreateAlliance(_message.Message):
     def operator_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisterKey]:
         """The operators' first keys, each with the role of operator. One; two people's where four eyes are asked for."""
 
+    @_builtins.property
+    def zone_offsets(self) -> Global___ZoneOffsets:
+        """The time zone's offsets, which decide days and months."""
+
     def __init__(
         self,
         *,
@@ -313,16 +324,81 @@ class CreateAlliance(_message.Message):
         issuance_price: _builtins.str = ...,
         redemption_price: _builtins.str = ...,
         rules_version: _builtins.int = ...,
+        zone_offsets: Global___ZoneOffsets | None = ...,
         notice_days: _builtins.int = ...,
         settlement_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["zone_offsets", b"zone_offsets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "currency", b"currency", "currency_decimals", b"currency_decimals", "four_eyes", b"four_eyes", "issuance_price", b"issuance_price", "late_presentment_days", b"late_presentment_days", "log_verifier", b"log_verifier", "lot_lifetime_months", b"lot_lifetime_months", "notice_days", b"notice_days", "operator_keys", b"operator_keys", "redemption_price", b"redemption_price", "rules_version", b"rules_version", "settlement_method", b"settlement_method", "settlement_version", b"settlement_version", "time_zone", b"time_zone", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "currency", b"currency", "currency_decimals", b"currency_decimals", "four_eyes", b"four_eyes", "issuance_price", b"issuance_price", "late_presentment_days", b"late_presentment_days", "log_verifier", b"log_verifier", "lot_lifetime_months", b"lot_lifetime_months", "notice_days", b"notice_days", "operator_keys", b"operator_keys", "redemption_price", b"redemption_price", "rules_version", b"rules_version", "settlement_method", b"settlement_method", "settlement_version", b"settlement_version", "time_zone", b"time_zone", "unit", b"unit", "zone_offsets", b"zone_offsets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateAlliance: _TypeAlias = CreateAlliance  # noqa: Y015
+
+@_typing.final
+class ZoneOffsets(_message.Message):
+    """By how much the alliance's clocks are ahead of UTC, and from when on. Days and months follow from this alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    KNOWN_UNTIL_FIELD_NUMBER: _builtins.int
+    offset_minutes: _builtins.int
+    """Minutes ahead of UTC before the first change, -720 to 840."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OffsetChange]:
+        """At most 256 changes, in the order of time, no two at once. After the last its offset holds for ever."""
+
+    @_builtins.property
+    def known_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when changes were known to whoever logged this; a whole minute after the last change. The rules do not ask: it
+        tells people when more have to be logged.
+        """
+
+    def __init__(
+        self,
+        *,
+        offset_minutes: _builtins.int = ...,
+        changes: _abc.Iterable[Global___OffsetChange] | None = ...,
+        known_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["known_until", b"known_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "known_until", b"known_until", "offset_minutes", b"offset_minutes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ZoneOffsets: _TypeAlias = ZoneOffsets  # noqa: Y015
+
+@_typing.final
+class OffsetChange(_message.Message):
+    """A change of the offset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
+    offset_minutes: _builtins.int
+    """Minutes ahead of UTC, -720 to 840; another than before."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """From here on: a whole minute."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        offset_minutes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "offset_minutes", b"offset_minutes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OffsetChange: _TypeAlias = OffsetChange  # noqa: Y015
 
 @_typing.final
 class AdmitMerchant(_message.Message):
@@ -697,6 +773,42 @@ class ExpireLots(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpireLots: _TypeAlias = ExpireLots  # noqa: Y015
+
+@_typing.final
+class SetOffsets(_message.Message):
+    """Replaces the changes of the time zone's offsets from an instant on. Those before it stay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECTIVE_FROM_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    KNOWN_UNTIL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def effective_from(self) -> _timestamp_pb2.Timestamp:
+        """A whole minute, at least 24 hours after the entry. What is not changed here goes on with the offset before it."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OffsetChange]:
+        """At most 256 changes, in the order of time, none before effective_from."""
+
+    @_builtins.property
+    def known_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when changes were known to whoever logged this; a whole minute after effective_from and the last change."""
+
+    def __init__(
+        self,
+        *,
+        effective_from: _timestamp_pb2.Timestamp | None = ...,
+        changes: _abc.Iterable[Global___OffsetChange] | None = ...,
+        known_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_from", b"effective_from", "known_until", b"known_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "effective_from", b"effective_from", "known_until", b"known_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetOffsets: _TypeAlias = SetOffsets  # noqa: Y015
 
 @_typing.final
 class AdoptRules(_message.Message):

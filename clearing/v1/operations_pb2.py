@@ -28,7 +28,7 @@ from clearing.v1 import instruction_pb2 as clearing_dot_v1_dot_instruction__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63learing/v1/operations.proto\x12\x0b\x63learing.v1\x1a\x17\x63learing/v1/entry.proto\x1a\x1a\x63learing/v1/envelope.proto\x1a\x1d\x63learing/v1/instruction.proto\x1a\x1fgoogle/protobuf/timestamp.proto\":\n\x0fInstructRequest\x12\'\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x15.clearing.v1.Envelope\"9\n\x10InstructResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.clearing.v1.Receipt\"\x14\n\x12GetAllianceRequest\"\x91\x02\n\x13GetAllianceResponse\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x31\n\x0c\x63onstitution\x18\x02 \x01(\x0b\x32\x1b.clearing.v1.CreateAlliance\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06window\x18\x04 \x01(\t\x12\x10\n\x08log_size\x18\x05 \x01(\x04\x12\x0e\n\x06log_id\x18\x06 \x01(\x0c\x12*\n\namendments\x18\n \x03(\x0b\x32\x16.clearing.v1.Amendment\x12(\n\tadoptions\x18\x0b \x03(\x0b\x32\x15.clearing.v1.Adoption\"S\n\tAmendment\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x31\n\tamendment\x18\x02 \x01(\x0b\x32\x1e.clearing.v1.AmendConstitution\"J\n\x08\x41\x64option\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12)\n\x08\x61\x64option\x18\x02 \x01(\x0b\x32\x17.clearing.v1.AdoptRules\"&\n\x12GetMerchantRequest\x12\x10\n\x08merchant\x18\x01 \x01(\t\">\n\x13GetMerchantResponse\x12\'\n\x08merchant\x18\x01 \x01(\x0b\x32\x15.clearing.v1.Merchant\"@\n\x08Merchant\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x12\n\nlegal_name\x18\x02 \x01(\t\x12\x0e\n\x06stores\x18\x03 \x03(\t\"\x16\n\x14ListMerchantsRequest\"A\n\x15ListMerchantsResponse\x12(\n\tmerchants\x18\x01 \x03(\x0b\x32\x15.clearing.v1.Merchant\"#\n\x0fListKeysRequest\x12\x10\n\x08merchant\x18\x01 \x01(\t\"2\n\x10ListKeysResponse\x12\x1e\n\x04keys\x18\x01 \x03(\x0b\x32\x10.clearing.v1.Key\"\xab\x01\n\x03Key\x12\r\n\x05keyid\x18\x01 \x01(\t\x12.\n\x0cregistration\x18\x02 \x01(\x0b\x32\x18.clearing.v1.RegisterKey\x12.\n\nrevoked_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63ompromised_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10ListTermsRequest\"9\n\x11ListTermsResponse\x12$\n\x05terms\x18\x01 \x03(\x0b\x32\x15.clearing.v1.SetTerms\"K\n\x13ListPastLotsRequest\x12\r\n\x05\x61s_of\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x14ListPastLotsResponse\x12\r\n\x05\x61s_of\x18\x01 \x01(\t\x12\"\n\x04lots\x18\x02 \x03(\x0b\x32\x14.clearing.v1.PastLot\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"Q\n\x07PastLot\x12\x12\n\ncard_token\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x12\n\nexpires_on\x18\x03 \x01(\t\x12\x0e\n\x06points\x18\x04 \x01(\x03\x32\xbb\x04\n\nOperations\x12G\n\x08Instruct\x12\x1c.clearing.v1.InstructRequest\x1a\x1d.clearing.v1.InstructResponse\x12P\n\x0bGetAlliance\x12\x1f.clearing.v1.GetAllianceRequest\x1a .clearing.v1.GetAllianceResponse\x12P\n\x0bGetMerchant\x12\x1f.clearing.v1.GetMerchantRequest\x1a .clearing.v1.GetMerchantResponse\x12V\n\rListMerchants\x12!.clearing.v1.ListMerchantsRequest\x1a\".clearing.v1.ListMerchantsResponse\x12G\n\x08ListKeys\x12\x1c.clearing.v1.ListKeysRequest\x1a\x1d.clearing.v1.ListKeysResponse\x12J\n\tListTerms\x12\x1d.clearing.v1.ListTermsRequest\x1a\x1e.clearing.v1.ListTermsResponse\x12S\n\x0cListPastLots\x12 .clearing.v1.ListPastLotsRequest\x1a!.clearing.v1.ListPastLotsResponseB7\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63learing/v1/operations.proto\x12\x0b\x63learing.v1\x1a\x17\x63learing/v1/entry.proto\x1a\x1a\x63learing/v1/envelope.proto\x1a\x1d\x63learing/v1/instruction.proto\x1a\x1fgoogle/protobuf/timestamp.proto\":\n\x0fInstructRequest\x12\'\n\x08\x65nvelope\x18\x01 \x01(\x0b\x32\x15.clearing.v1.Envelope\"9\n\x10InstructResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.clearing.v1.Receipt\"\x14\n\x12GetAllianceRequest\"\xc1\x02\n\x13GetAllianceResponse\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x31\n\x0c\x63onstitution\x18\x02 \x01(\x0b\x32\x1b.clearing.v1.CreateAlliance\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06window\x18\x04 \x01(\t\x12\x10\n\x08log_size\x18\x05 \x01(\x04\x12\x0e\n\x06log_id\x18\x06 \x01(\x0c\x12*\n\namendments\x18\n \x03(\x0b\x32\x16.clearing.v1.Amendment\x12(\n\tadoptions\x18\x0b \x03(\x0b\x32\x15.clearing.v1.Adoption\x12.\n\x0czone_offsets\x18\x0f \x01(\x0b\x32\x18.clearing.v1.ZoneOffsets\"S\n\tAmendment\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12\x31\n\tamendment\x18\x02 \x01(\x0b\x32\x1e.clearing.v1.AmendConstitution\"J\n\x08\x41\x64option\x12\x13\n\x0b\x65ntry_index\x18\x01 \x01(\x04\x12)\n\x08\x61\x64option\x18\x02 \x01(\x0b\x32\x17.clearing.v1.AdoptRules\"&\n\x12GetMerchantRequest\x12\x10\n\x08merchant\x18\x01 \x01(\t\">\n\x13GetMerchantResponse\x12\'\n\x08merchant\x18\x01 \x01(\x0b\x32\x15.clearing.v1.Merchant\"@\n\x08Merchant\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x12\n\nlegal_name\x18\x02 \x01(\t\x12\x0e\n\x06stores\x18\x03 \x03(\t\"\x16\n\x14ListMerchantsRequest\"A\n\x15ListMerchantsResponse\x12(\n\tmerchants\x18\x01 \x03(\x0b\x32\x15.clearing.v1.Merchant\"#\n\x0fListKeysRequest\x12\x10\n\x08merchant\x18\x01 \x01(\t\"2\n\x10ListKeysResponse\x12\x1e\n\x04keys\x18\x01 \x03(\x0b\x32\x10.clearing.v1.Key\"\xab\x01\n\x03Key\x12\r\n\x05keyid\x18\x01 \x01(\t\x12.\n\x0cregistration\x18\x02 \x01(\x0b\x32\x18.clearing.v1.RegisterKey\x12.\n\nrevoked_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11\x63ompromised_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10ListTermsRequest\"9\n\x11ListTermsResponse\x12$\n\x05terms\x18\x01 \x03(\x0b\x32\x15.clearing.v1.SetTerms\"K\n\x13ListPastLotsRequest\x12\r\n\x05\x61s_of\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x14ListPastLotsResponse\x12\r\n\x05\x61s_of\x18\x01 \x01(\t\x12\"\n\x04lots\x18\x02 \x03(\x0b\x32\x14.clearing.v1.PastLot\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"Q\n\x07PastLot\x12\x12\n\ncard_token\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x12\n\nexpires_on\x18\x03 \x01(\t\x12\x0e\n\x06points\x18\x04 \x01(\x03\x32\xbb\x04\n\nOperations\x12G\n\x08Instruct\x12\x1c.clearing.v1.InstructRequest\x1a\x1d.clearing.v1.InstructResponse\x12P\n\x0bGetAlliance\x12\x1f.clearing.v1.GetAllianceRequest\x1a .clearing.v1.GetAllianceResponse\x12P\n\x0bGetMerchant\x12\x1f.clearing.v1.GetMerchantRequest\x1a .clearing.v1.GetMerchantResponse\x12V\n\rListMerchants\x12!.clearing.v1.ListMerchantsRequest\x1a\".clearing.v1.ListMerchantsResponse\x12G\n\x08ListKeys\x12\x1c.clearing.v1.ListKeysRequest\x1a\x1d.clearing.v1.ListKeysResponse\x12J\n\tListTerms\x12\x1d.clearing.v1.ListTermsRequest\x1a\x1e.clearing.v1.ListTermsResponse\x12S\n\x0cListPastLots\x12 .clearing.v1.ListPastLotsRequest\x1a!.clearing.v1.ListPastLotsResponseB7\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,37 +43,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETALLIANCEREQUEST']._serialized_start=281
   _globals['_GETALLIANCEREQUEST']._serialized_end=301
   _globals['_GETALLIANCERESPONSE']._serialized_start=304
-  _globals['_GETALLIANCERESPONSE']._serialized_end=577
-  _globals['_AMENDMENT']._serialized_start=579
-  _globals['_AMENDMENT']._serialized_end=662
-  _globals['_ADOPTION']._serialized_start=664
-  _globals['_ADOPTION']._serialized_end=738
-  _globals['_GETMERCHANTREQUEST']._serialized_start=740
-  _globals['_GETMERCHANTREQUEST']._serialized_end=778
-  _globals['_GETMERCHANTRESPONSE']._serialized_start=780
-  _globals['_GETMERCHANTRESPONSE']._serialized_end=842
-  _globals['_MERCHANT']._serialized_start=844
-  _globals['_MERCHANT']._serialized_end=908
-  _globals['_LISTMERCHANTSREQUEST']._serialized_start=910
-  _globals['_LISTMERCHANTSREQUEST']._serialized_end=932
-  _globals['_LISTMERCHANTSRESPONSE']._serialized_start=934
-  _globals['_LISTMERCHANTSRESPONSE']._serialized_end=999
-  _globals['_LISTKEYSREQUEST']._serialized_start=1001
-  _globals['_LISTKEYSREQUEST']._serialized_end=1036
-  _globals['_LISTKEYSRESPONSE']._serialized_start=1038
-  _globals['_LISTKEYSRESPONSE']._serialized_end=1088
-  _globals['_KEY']._serialized_start=1091
-  _globals['_KEY']._serialized_end=1262
-  _globals['_LISTTERMSREQUEST']._serialized_start=1264
-  _globals['_LISTTERMSREQUEST']._serialized_end=1282
-  _globals['_LISTTERMSRESPONSE']._serialized_start=1284
-  _globals['_LISTTERMSRESPONSE']._serialized_end=1341
-  _globals['_LISTPASTLOTSREQUEST']._serialized_start=1343
-  _globals['_LISTPASTLOTSREQUEST']._serialized_end=1418
-  _globals['_LISTPASTLOTSRESPONSE']._serialized_start=1420
-  _globals['_LISTPASTLOTSRESPONSE']._serialized_end=1518
-  _globals['_PASTLOT']._serialized_start=1520
-  _globals['_PASTLOT']._serialized_end=1601
-  _globals['_OPERATIONS']._serialized_start=1604
-  _globals['_OPERATIONS']._serialized_end=2175
+  _globals['_GETALLIANCERESPONSE']._serialized_end=625
+  _globals['_AMENDMENT']._serialized_start=627
+  _globals['_AMENDMENT']._serialized_end=710
+  _globals['_ADOPTION']._serialized_start=712
+  _globals['_ADOPTION']._serialized_end=786
+  _globals['_GETMERCHANTREQUEST']._serialized_start=788
+  _globals['_GETMERCHANTREQUEST']._serialized_end=826
+  _globals['_GETMERCHANTRESPONSE']._serialized_start=828
+  _globals['_GETMERCHANTRESPONSE']._serialized_end=890
+  _globals['_MERCHANT']._serialized_start=892
+  _globals['_MERCHANT']._serialized_end=956
+  _globals['_LISTMERCHANTSREQUEST']._serialized_start=958
+  _globals['_LISTMERCHANTSREQUEST']._serialized_end=980
+  _globals['_LISTMERCHANTSRESPONSE']._serialized_start=982
+  _globals['_LISTMERCHANTSRESPONSE']._serialized_end=1047
+  _globals['_LISTKEYSREQUEST']._serialized_start=1049
+  _globals['_LISTKEYSREQUEST']._serialized_end=1084
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1086
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1136
+  _globals['_KEY']._serialized_start=1139
+  _globals['_KEY']._serialized_end=1310
+  _globals['_LISTTERMSREQUEST']._serialized_start=1312
+  _globals['_LISTTERMSREQUEST']._serialized_end=1330
+  _globals['_LISTTERMSRESPONSE']._serialized_start=1332
+  _globals['_LISTTERMSRESPONSE']._serialized_end=1389
+  _globals['_LISTPASTLOTSREQUEST']._serialized_start=1391
+  _globals['_LISTPASTLOTSREQUEST']._serialized_end=1466
+  _globals['_LISTPASTLOTSRESPONSE']._serialized_start=1468
+  _globals['_LISTPASTLOTSRESPONSE']._serialized_end=1566
+  _globals['_PASTLOT']._serialized_start=1568
+  _globals['_PASTLOT']._serialized_end=1649
+  _globals['_OPERATIONS']._serialized_start=1652
+  _globals['_OPERATIONS']._serialized_end=2223
 # @@protoc_insertion_point(module_scope)

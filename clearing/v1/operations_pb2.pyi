@@ -101,6 +101,7 @@ class GetAllianceResponse(_message.Message):
     LOG_ID_FIELD_NUMBER: _builtins.int
     AMENDMENTS_FIELD_NUMBER: _builtins.int
     ADOPTIONS_FIELD_NUMBER: _builtins.int
+    ZONE_OFFSETS_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
     """The alliance's origin: the name of its log."""
     window: _builtins.str
@@ -129,6 +130,10 @@ class GetAllianceResponse(_message.Message):
     def adoptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adoption]:
         """All adoptions of versions, those to come too, by window."""
 
+    @_builtins.property
+    def zone_offsets(self) -> _instruction_pb2.ZoneOffsets:
+        """The time zone's offsets with all corrections, those to come too. The constitution has them as founded."""
+
     def __init__(
         self,
         *,
@@ -140,10 +145,11 @@ class GetAllianceResponse(_message.Message):
         log_id: _builtins.bytes = ...,
         amendments: _abc.Iterable[Global___Amendment] | None = ...,
         adoptions: _abc.Iterable[Global___Adoption] | None = ...,
+        zone_offsets: _instruction_pb2.ZoneOffsets | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "constitution", b"constitution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "constitution", b"constitution", "zone_offsets", b"zone_offsets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adoptions", b"adoptions", "amendments", b"amendments", "constitution", b"constitution", "log_id", b"log_id", "log_size", b"log_size", "origin", b"origin", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "adoptions", b"adoptions", "amendments", b"amendments", "constitution", b"constitution", "log_id", b"log_id", "log_size", b"log_size", "origin", b"origin", "window", b"window", "zone_offsets", b"zone_offsets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

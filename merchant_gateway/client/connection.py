@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import grpc
 
+from clearing.calendar import LocalCalendar
 from clearing.clock import WallClock, system_time
 from clearing.contract.entry import instant_of
+from clearing.contract.instruction import decode_offsets
 from clearing.contract.log_identity import LogIdentity
 from clearing.contract.receipt import receipt_of
 from clearing.errors import ClearingError
@@ -41,7 +43,8 @@ class Alliance:
 
     currency: str
     currency_decimals: int
-    time_zone: str
+    calendar: LocalCalendar
+    """Days and months by the offsets that are logged."""
     clock: ClockKind
     late_presentment_days: int
     accepted_at: Instant
@@ -148,7 +151,7 @@ class MerchantConnection(GatewayChannel):
         return Alliance(
             currency=constitution.currency,
             currency_decimals=constitution.currency_decimals,
-            time_zone=constitution.time_zone,
+            calendar=LocalCalendar(decode_offsets(answer.zone_offsets)),
             clock=ClockKind(constitution.clock),
             late_presentment_days=constitution.late_presentment_days,
             accepted_at=instant_of(answer.accepted_at),

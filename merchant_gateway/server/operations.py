@@ -7,6 +7,7 @@ import sqlalchemy
 
 from clearing.contract import bounds
 from clearing.contract.entry import decode_entry, timestamp_of
+from clearing.contract.instruction import encode_offsets
 from clearing.deciding.caller import MEMBERS, STAFF
 from clearing.errors import ErrorReason, Rejection
 from clearing.model import AdoptRules, AmendConstitution, CreateAlliance, EntryIndex, MerchantId, Role
@@ -66,6 +67,7 @@ class Operations(OperationsServicer):
             accepted_at=timestamp_of(head.accepted_at),
             window=window,
             log_size=head.size,
+            zone_offsets=encode_offsets(directory.calendar.offsets),
             amendments=[
                 contract.Amendment(entry_index=each.entry_index, amendment=_amendment(each.action))
                 for each in directory.amendments

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from clearing.calendar import moment_of, start_of_day
+from clearing.calendar import moment_of
 from clearing.model import POOL, MerchantId, Payment, SettlementMethod
 from settlement.reports.workbook_layout import Book, Cell, Column, Fact, Formula
 from settlement.reports.workbook_styles import Kind
@@ -243,5 +243,4 @@ def _places(number: Decimal) -> int:
 
 def _window_end(period: Period) -> datetime.datetime:
     """The first instant after the window, in UTC: the time that the workbook gives as its own."""
-    following_day = period.last_day + datetime.timedelta(days=1)
-    return moment_of(start_of_day(following_day, period.time_zone))
+    return moment_of(period.ends_at)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from clearing.calendar import first_day, month_end
+from clearing.calendar import first_day, month_end, next_window
 from clearing.model import POOL, MerchantId, SettlementMethod, WindowId
 from clearing.rules.directory import ClosedWindow, Directory
 from clearing.rules.movements import Flow
@@ -101,6 +101,7 @@ def _period(directory: Directory, window: WindowId, closed: ClosedWindow, log_ro
         window=window,
         first_day=first,
         last_day=month_end(first),
+        ends_at=directory.calendar.start_of_day(first_day(next_window(window))),
         time_zone=constitution.time_zone,
         first_index=closed.range.first_index,
         end_index=closed.range.end_index,

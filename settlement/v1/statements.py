@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from clearing.errors import require_identity
-from clearing.model import MerchantId, Payment, SettlementMethod, WindowId
+from clearing.model import Instant, MerchantId, Payment, SettlementMethod, WindowId
 from settlement.v1.errors import NoSuchStatementError
 from settlement.v1.money import exact_arithmetic
 from settlement.v1.netting import BilateralNet
@@ -33,6 +33,8 @@ class Period:
     """First local day."""
     last_day: datetime.date
     """Last local day."""
+    ends_at: Instant
+    """The first instant after the window; shown in workbooks, not in the JSON."""
     time_zone: str
     """IANA name of the zone that decides days and months."""
     first_index: int

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,7 +18,7 @@ from clearing.card_token import token_of_bytes
 from clearing.contract import bounds
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, TRANSACTIONS_MAX
 from clearing.contract.entry import Entry, EntryError, decode_entry, timestamp_of
-from clearing.contract.instruction import decode_instruction, decode_proposal, encode_proposal
+from clearing.contract.instruction import decode_instruction, decode_proposal, encode_offsets, encode_proposal
 from clearing.contract.presentment import decode_presentment
 from clearing.errors import ErrorReason, Rejection
 from clearing.log.note import Signer
@@ -37,11 +38,14 @@ from clearing.model import (
     ProposeSettlement,
     Reference,
     Refund,
+    SetOffsets,
     SetTerms,
 )
 from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, presentment_pb2
+from tests.zones import offsets_of
 
+MINUTE = Timestamp(seconds=1_767_700_020)
 NOW = timestamp_of(Instant(1_767_700_000_000_000))
 CARD = token_of_bytes(b"0123456789abcdef")
 KEY = PrivateKey(bytes(range(32)))
@@ -96,6 +100,7 @@ ACTIONS: Sequence[dict[str, object]] = (
             rules_version=1,
             notice_days=0,
             settlement_version=1,
+            zone_offsets=encode_offsets(offsets_of("Europe/Berlin")),
         )
     },
     {"admit_merchant": instruction_pb2.AdmitMerchant(merchant="bakery", legal_name="B\u00e4ckerei Stra\u00df")},
@@ -112,6 +117,13 @@ ACTIONS: Sequence[dict[str, object]] = (
         )
     },
     {"expire_lots": instruction_pb2.ExpireLots(card_tokens=[CARD])},
+    {
+        "set_offsets": instruction_pb2.SetOffsets(
+            effective_from=MINUTE,
+            changes=[instruction_pb2.OffsetChange(at=MINUTE, offset_minutes=-720)],
+            known_until=Timestamp(seconds=MINUTE.seconds + 60),
+        )
+    },
     {"adopt_rules": instruction_pb2.AdoptRules(window="2026-02", rules_version=2, settlement_version=1)},
     {
         "amend_constitution": instruction_pb2.AmendConstitution(
@@ -187,6 +199,9 @@ def require_rejection_or_instruction(payload: bytes) -> None:
                 assert any(change is not None for change in changes)
                 for change, least, most in zip(changes, (1, 1, 0), (366, 120, 366), strict=True):
                     assert change is None or least <= change <= most
+            case SetOffsets(effective_from=start, changes=offsets):
+                assert all(change.at >= start and -720 <= change.offset_minutes <= 840 for change in offsets)
+                assert all(before.at < after.at for before, after in pairwise(offsets))
             case AdoptRules(_, rules_version, settlement_version):
                 assert rules_version >= 1
                 assert settlement_version >= 1
@@ -245,7 +260,7 @@ def test_any_numbers_and_texts_are_rejected_or_within_bounds(
 
 
 @given(st.text(max_size=40))
-def test_any_time_zone_is_known_or_rejected(name: str) -> None:
+def test_any_time_zone_is_well_formed_or_rejected(name: str) -> None:
     founding = instruction_pb2.CreateAlliance()
     founding.CopyFrom(INSTRUCTIONS[0].create_alliance)
     founding.time_zone = name
@@ -274,8 +289,6 @@ def test_an_iana_time_zone_is_taken(name: str) -> None:
             "../../etc/passwd",
             "/etc/localtime",
             "Europe",
-            "America/Argentina",
-            "Europe/Atlantis",
             "a\0b",
         ),
         *("posixrules", "localtime", "europe/berlin", "posix/Europe/Berlin", "Europe/Berlin\n", "A/" + "X" * 5_000),

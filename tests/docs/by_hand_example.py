@@ -36,6 +36,7 @@ from tests.docs.by_hand_wire import (
     signed_bytes,
     timestamp,
     token,
+    zigzag,
 )
 
 ORIGIN = "clearing.example/protocol"
@@ -151,6 +152,12 @@ def result(outcome: int, points: int, points_available: int, original_index: int
 
 
 OPERATOR_REGISTRATION = data(1, OPERATOR_KEY.public_key) + number(2, 1) + data(4, "operator-1")
+ZONE_OFFSETS = (
+    number(1, zigzag(60))
+    + present_bytes(2, timestamp(1, 1_774_746_000_000_000) + number(2, zigzag(120)))  # 2026-03-29T01:00:00Z
+    + present_bytes(2, timestamp(1, 1_792_890_000_000_000) + number(2, zigzag(60)))  # 2026-10-25T01:00:00Z
+    + timestamp(3, 1_803_945_600_000_000)  # 2027-03-02T00:00:00Z
+)
 FOUNDING = (
     data(1, "PTS")
     + data(2, "EUR")
@@ -165,6 +172,7 @@ FOUNDING = (
     + data(12, "0.0100")
     + data(13, "0.0090")
     + number(14, 1)
+    + present_bytes(15, ZONE_OFFSETS)
     + number(20, 1)
 )
 TILL_REGISTRATION = data(1, MERCHANT_KEY.public_key) + number(2, 4) + data(3, "bakery") + data(4, "bakery-till")

@@ -26,6 +26,11 @@ def varint(number: int) -> bytes:
     return bytes([*encoded, number])
 
 
+def zigzag(number: int) -> int:
+    """A number that may be negative, as a ``sint32`` has it: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    return number * 2 if number >= 0 else -number * 2 - 1
+
+
 def present_number(field: int, number: int) -> bytes:
     """A number that is written even if it is zero: an ``optional`` field that is set."""
     return varint(field << 3) + varint(number)

@@ -50,6 +50,11 @@ def moment(time_of_day: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(f"2026-03-02T{time_of_day}+00:00")
 
 
+def day(text: str) -> Instant:
+    """The instant of a UTC time, such as 2026-03-29T01:00."""
+    return instant_of(datetime.datetime.fromisoformat(f"{text}:00+00:00"))
+
+
 def instant(time_of_day: str) -> Instant:
     """The same as an instant."""
     return instant_of(moment(time_of_day))
@@ -138,6 +143,14 @@ def _founding() -> instruction_pb2.CreateAlliance:
         currency="EUR",
         currency_decimals=2,
         time_zone="Europe/Berlin",
+        zone_offsets=instruction_pb2.ZoneOffsets(
+            offset_minutes=60,
+            changes=[
+                instruction_pb2.OffsetChange(at=timestamp_of(day("2026-03-29T01:00")), offset_minutes=120),
+                instruction_pb2.OffsetChange(at=timestamp_of(day("2026-10-25T01:00")), offset_minutes=60),
+            ],
+            known_until=timestamp_of(day("2027-03-02T00:00")),
+        ),
         settlement_method=instruction_pb2.SETTLEMENT_METHOD_ISSUER_PAYS,
         clock=instruction_pb2.CLOCK_SYSTEM,
         log_verifier=LOG_SIGNER.vkey,

@@ -49,6 +49,7 @@ from merchant_gateway.client.gateway_channel import GatewayChannel
 from merchant_gateway.client.log_export import LogExporter
 from merchant_gateway.server.access import Access
 from tests.waiting import PATIENCE_SECONDS
+from tests.zones import offsets_of
 
 ORIGIN = "clearing.example/test"
 TIME_ZONE = "Europe/Berlin"
@@ -139,6 +140,7 @@ class Alliance:
             "currency": "EUR",
             "currency_decimals": 2,
             "time_zone": TIME_ZONE,
+            "zone_offsets": instruction_contract.encode_offsets(offsets_of(TIME_ZONE)),
             "settlement_method": "SETTLEMENT_METHOD_ISSUER_PAYS",
             "clock": self._clock,
             "log_verifier": self.log_key.vkey,

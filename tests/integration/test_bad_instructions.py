@@ -38,6 +38,7 @@ from tests.integration.bad_scene import (
     with_signature,
 )
 from tests.integration.observation import Refusal, log_size, refusal, untouched
+from tests.zones import offsets_of
 
 ADMIT = instruction_pb2.AdmitMerchant(merchant="florist", legal_name="Florist")
 
@@ -76,6 +77,12 @@ def of_another_origin(scene: Scene) -> Envelope:
     return raw(scene, message.SerializeToString())
 
 
+def disordered_offsets() -> instruction_pb2.ZoneOffsets:
+    offsets = instruction_contract.encode_offsets(offsets_of("Europe/Berlin"))
+    offsets.changes[1].at.seconds = offsets.changes[0].at.seconds
+    return offsets
+
+
 def founding(scene: Scene, **fields: Any) -> Envelope:
     operator_key = instruction_pb2.RegisterKey(
         public_key=scene.operator.public_key, role=instruction_pb2.ROLE_OPERATOR, holder="operator-1"
@@ -85,6 +92,7 @@ def founding(scene: Scene, **fields: Any) -> Envelope:
         "currency": "EUR",
         "currency_decimals": 2,
         "time_zone": "Europe/Berlin",
+        "zone_offsets": instruction_contract.encode_offsets(offsets_of("Europe/Berlin")),
         "settlement_method": instruction_pb2.SETTLEMENT_METHOD_POOL,
         "clock": instruction_pb2.CLOCK_SYSTEM,
         "log_verifier": scene.alliance.log_key.vkey,
@@ -197,6 +205,12 @@ INSTRUCTIONS: Table[EnvelopeOf] = {
     },
     Says(INVALID, "INVALID_FIELD", "create_alliance.time_zone"): {
         "the machine's own": lambda s: founding(s, time_zone="localtime"),
+    },
+    Says(INVALID, "INVALID_FIELD", "create_alliance.zone_offsets.known_until"): {
+        "no offsets": lambda s: founding(s, zone_offsets=None),
+    },
+    Says(INVALID, "INVALID_FIELD", "create_alliance.zone_offsets.changes[1].at"): {
+        "offsets in disorder": lambda s: founding(s, zone_offsets=disordered_offsets()),
     },
 }
 

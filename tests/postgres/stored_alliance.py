@@ -49,6 +49,7 @@ from clearing.rules.directory import Directory
 from clearing.rules.instruction import decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.presentment import PresentmentDecision, decide_presentment
+from tests.zones import calendar_of, offsets_of
 
 BAKERY, CINEMA, GARAGE = MerchantId("bakery"), MerchantId("cinema"), MerchantId("garage")
 MERCHANTS = (BAKERY, CINEMA, GARAGE)
@@ -73,11 +74,13 @@ CONSTITUTION = CreateAlliance(
     rules_version=1,
     notice_days=0,
     settlement_version=1,
+    zone_offsets=offsets_of("Europe/Berlin"),
 )
 DIRECTORY = Directory(
     origin="alliance.example/log",
     constitution=CONSTITUTION,
     founded_in=WindowId("2026-01"),
+    calendar=calendar_of("Europe/Berlin"),
     founded_at=Instant(0),
     stores={StoreId(f"{merchant}-1"): merchant for merchant in MERCHANTS},
 )

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine
 
-from clearing.calendar import local_date
 from clearing.log.tiles import LARGEST_ENTRY_SIZE
 from clearing.model import (
     Burn,
@@ -40,6 +39,7 @@ from clearing.postgres.reading.log_reads import (
 )
 from clearing.rules.movements import Flow, Movement
 from tests.postgres.stored_alliance import BAKERY, CARDS, CINEMA, StoredAlliance, record_batch, transaction
+from tests.zones import calendar_of
 
 
 @pytest.fixture
@@ -120,7 +120,9 @@ def test_a_list_keeps_to_its_range_of_entries(alliance: StoredAlliance) -> None:
 
 
 def test_flows_sum_the_postings_of_a_range_of_entries(alliance: StoredAlliance) -> None:
-    first_day, second_day, last_day = (local_date(alliance.accepted_at(index), "Europe/Berlin") for index in (0, 3, 6))
+    first_day, second_day, last_day = (
+        calendar_of("Europe/Berlin").date_at(alliance.accepted_at(index)) for index in (0, 3, 6)
+    )
     with snapshot(alliance.engine) as connection:
         assert read_flows(connection, 0, 6) == [
             Flow(Movement.EARN, BAKERY, None, first_day, Points(100)),

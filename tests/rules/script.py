@@ -29,8 +29,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
-from clearing.calendar import instant_of, zone_of
+from clearing.calendar import instant_of
 from clearing.key_id import key_id_of
 from clearing.model import (
     MICROSECONDS_PER_DAY,
@@ -53,6 +54,7 @@ from clearing.model import (
     InstructionResult,
     KeyId,
     MerchantId,
+    OffsetChange,
     OpenCard,
     OpenStore,
     Outcome,
@@ -66,6 +68,7 @@ from clearing.model import (
     RegisterKey,
     RevokeKey,
     Role,
+    SetOffsets,
     SetTerms,
     SettlementMethod,
     StoreId,
@@ -81,6 +84,7 @@ from clearing.rules.invariants import Books, violations
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.movements import Account, Posting
 from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_presentment
+from tests.zones import offsets_of
 
 ORIGIN = "alliance.example/log"
 MEMBERS = ("a", "b", "c", "d")
@@ -111,7 +115,7 @@ def registration(name: str, role: Role, holder: str, **validity: Instant | None)
 def time_in(text: str, time_zone: str) -> Instant:
     """A local day's noon, a local time, or an absolute time where it ends in Z."""
     moment = datetime.datetime.fromisoformat(text if "T" in text else f"{text}T12:00:00")
-    return instant_of(moment if moment.tzinfo is not None else moment.replace(tzinfo=zone_of(time_zone)))
+    return instant_of(moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(time_zone)))
 
 
 def constitution(
@@ -142,6 +146,7 @@ def constitution(
         rules_version=1,
         notice_days=notice_days,
         settlement_version=1,
+        zone_offsets=offsets_of(time_zone),
     )
 
 
@@ -380,11 +385,23 @@ def parse_instruction(world: World, reference: str, words: list[str], party: str
             )
         case ["adopt", window, rules, settlement]:
             action = AdoptRules(WindowId(window), int(rules), int(settlement))
+        case ["offsets", start, *changes]:
+            action = SetOffsets(
+                time_in(start, world.time_zone),
+                offset_changes(changes, world.time_zone),
+                Instant(4_102_444_740_000_000),
+            )
         case ["expire", *tokens]:
             action = ExpireLots(tuple(card(token) for token in tokens))
         case _:
             raise ValueError(f"not an instruction: {words}")
     return instruction(reference, action, world.now, party)
+
+
+def offset_changes(texts: Sequence[str], time_zone: str) -> tuple[OffsetChange, ...]:
+    """Changes of the offset, each written ``2026-10-25T01:00:00Z/60``."""
+    pairs = [text.split("/") for text in texts]
+    return tuple(OffsetChange(time_in(at, time_zone), int(minutes)) for at, minutes in pairs)
 
 
 def payment(text: str) -> Payment:

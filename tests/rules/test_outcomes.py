@@ -51,6 +51,8 @@ constitution_unchanged       at 2026-01-10 | ops i1 amend 2026-02-01 late=30 -> 
 adoption_too_soon            at 2026-01-10 | ops i1 adopt 2026-01 2 2 -> adoption_too_soon
 version_goes_back            at 2026-01-10 | ops i1 adopt 2026-02 2 2 | ops i2 adopt 2026-03 1 2 -> version_goes_back
 versions_unchanged           at 2026-01-10 | ops i1 adopt 2026-02 1 1 -> versions_unchanged
+offsets_too_soon             at 2026-01-10 | ops i1 offsets 2026-01-11T10:59:00Z -> offsets_too_soon
+offsets_unchanged            at 2026-01-10 | ops i1 offsets 2026-02-01 | ops i2 offsets 2026-02-01 -> offsets_unchanged
 """  # noqa: E501 - one row a case
 
 ROWS = [line.split(maxsplit=1) for line in OUTCOMES.strip().splitlines()]

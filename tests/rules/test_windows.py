@@ -2,24 +2,15 @@
 
 import datetime
 import itertools
-import zoneinfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearing.calendar import (
-    first_day,
-    instant_of,
-    local_date,
-    moment_of,
-    month_end,
-    next_window,
-    start_of_day,
-    window_of,
-)
+from clearing.calendar import first_day, month_end, next_window
 from clearing.model import Instant, WindowId
 from tests.rules.script import play, time_in
+from tests.zones import calendar_of
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati", "Pacific/Chatham"]
 
@@ -43,9 +34,10 @@ BOUNDARY_ROWS = [line.split() for line in BOUNDARIES.strip().splitlines()[1:]]
 @pytest.mark.parametrize(("zone", "window", "over_at"), BOUNDARY_ROWS)
 def test_a_month_is_over_at_local_midnight_and_not_a_microsecond_before(zone: str, window: str, over_at: str) -> None:
     end = time_in(over_at, "UTC")
-    assert start_of_day(first_day(next_window(WindowId(window))), zone) == end
-    assert window_of(Instant(end - 1), zone) == window
-    assert window_of(end, zone) == next_window(WindowId(window))
+    calendar = calendar_of(zone)
+    assert calendar.start_of_day(first_day(next_window(WindowId(window)))) == end
+    assert calendar.window_at(Instant(end - 1)) == window
+    assert calendar.window_at(end) == next_window(WindowId(window))
 
 
 def test_a_window_closes_at_the_exact_end_of_its_month_and_an_entry_then_is_in_the_next() -> None:
@@ -137,44 +129,8 @@ def test_every_entry_lies_in_the_range_of_its_month(hours: list[int], zone: str)
         play(f"ops close-{month} close {month} -> accepted {first}..{end}", world)
 
 
-instants = st.integers(
-    instant_of(datetime.datetime(1975, 1, 1, tzinfo=datetime.UTC)),
-    instant_of(datetime.datetime(2090, 1, 1, tzinfo=datetime.UTC)),
-).map(Instant)
-
-
-@given(instants, st.sampled_from(ZONES))
-@settings(max_examples=300)
-def test_the_local_day_is_what_the_zone_database_says(instant: Instant, zone: str) -> None:
-    assert local_date(instant, zone) == moment_of(instant).astimezone(zoneinfo.ZoneInfo(zone)).date()
-    assert instant_of(moment_of(instant)) == instant
-
-
-@given(instants, st.sampled_from(ZONES))
-@settings(max_examples=300)
-def test_a_day_begins_where_the_one_before_ends(instant: Instant, zone: str) -> None:
-    day = local_date(instant, zone)
-    start = start_of_day(day, zone)
-    assert start <= instant < start_of_day(day + datetime.timedelta(days=1), zone)
-    assert local_date(Instant(start - 1), zone) == day - datetime.timedelta(days=1)
-
-
 @given(st.dates(datetime.date(1975, 1, 1), datetime.date(2090, 1, 1)), st.integers(0, 120))
 def test_a_month_end_is_the_day_before_a_first(day: datetime.date, months: int) -> None:
     end = month_end(day, months)
     assert (end + datetime.timedelta(days=1)).day == 1
     assert (end.year - day.year) * 12 + end.month - day.month == months
-
-
-def test_a_zone_whose_offset_once_had_seconds_is_dated_exactly() -> None:
-    # Monrovia was 44 minutes and 30 seconds behind until 1972: quarter hours of UTC straddled its midnight.
-    assert local_date(time_in("1971-06-01T00:44:29Z", "UTC"), "Africa/Monrovia") == datetime.date(1971, 5, 31)
-    assert local_date(time_in("1971-06-01T00:44:30Z", "UTC"), "Africa/Monrovia") == datetime.date(1971, 6, 1)
-
-
-def test_a_zone_whose_clocks_went_back_just_after_midnight_is_dated_exactly() -> None:
-    # In St. John's until 2011, at 00:01: a minute of the new day, and then the old day's last hour once more.
-    assert local_date(time_in("2010-11-07T02:29:59Z", "UTC"), "America/St_Johns") == datetime.date(2010, 11, 6)
-    assert local_date(time_in("2010-11-07T02:30:59Z", "UTC"), "America/St_Johns") == datetime.date(2010, 11, 7)
-    assert local_date(time_in("2010-11-07T02:31:00Z", "UTC"), "America/St_Johns") == datetime.date(2010, 11, 6)
-    assert local_date(time_in("2010-11-07T03:30:00Z", "UTC"), "America/St_Johns") == datetime.date(2010, 11, 7)

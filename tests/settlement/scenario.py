@@ -35,6 +35,7 @@ from clearing.rules.directory import ClosedWindow, Directory, Merchant, Prices, 
 from clearing.rules.movements import Flow, Movement
 from settlement.v1.month_end import settle
 from settlement.v1.statements import Settlement
+from tests.zones import calendar_of, offsets_of
 
 JANUARY = WindowId("2026-01")
 LOG_ROOT = hashlib.sha256(b"root of the log").digest()
@@ -110,11 +111,13 @@ def directory_of(
         rules_version=1,
         notice_days=0,
         settlement_version=1,
+        zone_offsets=offsets_of("Europe/Berlin"),
     )
     return Directory(
         origin="points.example",
         constitution=constitution,
         founded_in=WindowId("2025-12"),
+        calendar=calendar_of("Europe/Berlin"),
         founded_at=Instant(0),
         merchants={name: Merchant(name, f"={name.upper()} & Söhne") for name in merchants},
         terms=terms,

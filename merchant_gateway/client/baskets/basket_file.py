@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clearing.calendar import instant_of, zone_of
+from clearing.calendar import LocalCalendar, instant_of
 from clearing.contract import bounds
 from clearing.contract.bounds import PURCHASE_AMOUNT_MINOR_MAX
 from clearing.errors import Rejection
@@ -48,7 +48,7 @@ class Basket:
     """Minor units of the alliance's currency."""
 
 
-def read_baskets(path: Path, *, currency_decimals: int, time_zone: str) -> list[Basket]:
+def read_baskets(path: Path, *, currency_decimals: int, calendar: LocalCalendar) -> list[Basket]:
     """The baskets of a file in the order of time; those of one instant in the order of the file.
 
     Raises ``CsvUnreadableError``, and ``CsvFileError`` with every line that is at fault.
@@ -56,10 +56,9 @@ def read_baskets(path: Path, *, currency_decimals: int, time_zone: str) -> list[
     faults: list[Fault] = []
     baskets: list[Basket] = []
     line_of: dict[str, int] = {}
-    zone = zone_of(time_zone)
     for line, fields in read_rows(path, HEADER, faults):
         try:
-            basket = _basket(line, fields, currency_decimals, zone)
+            basket = _basket(line, fields, currency_decimals, calendar)
         except Rejection as rejection:
             faults.append(Fault(line, rejection.message))
             continue
@@ -72,7 +71,7 @@ def read_baskets(path: Path, *, currency_decimals: int, time_zone: str) -> list[
     return sorted(baskets, key=lambda basket: basket.purchased_at)
 
 
-def _basket(line: int, fields: list[str], decimals: int, zone: datetime.tzinfo) -> Basket:
+def _basket(line: int, fields: list[str], decimals: int, calendar: LocalCalendar) -> Basket:
     basket_id, household_id, store_id, purchased_at, amount, coupon_discount = fields
     basket = Basket(
         line=line,
@@ -81,7 +80,7 @@ def _basket(line: int, fields: list[str], decimals: int, zone: datetime.tzinfo) 
         ),
         household_id=_matching(_HOUSEHOLD_ID, household_id, "household_id", "1 to 64 printable ASCII characters"),
         store=bounds.store(store_id, "store_id"),
-        purchased_at=_moment(purchased_at, zone),
+        purchased_at=_moment(purchased_at, calendar),
         amount_minor=_minor_units(amount, "amount", decimals),
     )
     _minor_units(coupon_discount, "coupon_discount", decimals)
@@ -94,7 +93,7 @@ def _matching(pattern: re.Pattern[str], text: str, field: str, expected: str) ->
     return text
 
 
-def _moment(text: str, zone: datetime.tzinfo) -> Instant:
+def _moment(text: str, calendar: LocalCalendar) -> Instant:
     if _MOMENT.fullmatch(text):
         try:
             moment = datetime.datetime.fromisoformat(text)
@@ -103,7 +102,7 @@ def _moment(text: str, zone: datetime.tzinfo) -> Instant:
         else:
             if not 1970 < moment.year < 2100:
                 bounds.invalid("purchased_at", "must lie between 1971 and 2099")
-            return instant_of(moment if moment.tzinfo is not None else moment.replace(tzinfo=zone))
+            return instant_of(moment) if moment.tzinfo is not None else calendar.instant_of_local(moment)
     bounds.invalid("purchased_at", "must be a moment that exists, such as 2017-01-31T18:05:00")
 
 

@@ -84,13 +84,13 @@ def _plan(
     card_secret: bytes,
     store_merchants: Path | None,
 ) -> BasketPlan:
-    decimals, time_zone = alliance.currency_decimals, alliance.time_zone
-    baskets = read_baskets(path, currency_decimals=decimals, time_zone=time_zone)
+    decimals, calendar = alliance.currency_decimals, alliance.calendar
+    baskets = read_baskets(path, currency_decimals=decimals, calendar=calendar)
     if store_merchants is not None:
         merchants = read_store_merchants(store_merchants)
     else:
         merchants = hashed_store_merchants({basket.store for basket in baskets}, keys.keys())
-    return plan_baskets(path, baskets, rules, merchants, card_secret, currency_decimals=decimals, time_zone=time_zone)
+    return plan_baskets(path, baskets, rules, merchants, card_secret, currency_decimals=decimals, calendar=calendar)
 
 
 def _require_keys(earning: Sequence[PlannedBasket], keys: Mapping[MerchantId, PrivateKey]) -> None:

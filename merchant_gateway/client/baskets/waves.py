@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
-from clearing.calendar import local_date
+from clearing.calendar import LocalCalendar
 from clearing.card_token import derived_token
 from clearing.errors import ClearingError
 from clearing.model import POINTS_PER_TRANSACTION_MAX, CardToken, Instant, MerchantId, Points, StoreId
@@ -94,7 +94,7 @@ def plan_baskets(
     card_secret: bytes,
     *,
     currency_decimals: int,
-    time_zone: str,
+    calendar: LocalCalendar,
 ) -> BasketPlan:
     """The plan for baskets in the order of time.
 
@@ -122,16 +122,16 @@ def plan_baskets(
         planned.append(PlannedBasket(basket, merchant, cards[basket.household_id], points))
     if faults:
         raise CsvFileError(path, sorted(faults))
-    return BasketPlan(tuple(cut_waves(planned, time_zone)), len(baskets) - len(planned))
+    return BasketPlan(tuple(cut_waves(planned, calendar)), len(baskets) - len(planned))
 
 
-def cut_waves(planned: Iterable[PlannedBasket], time_zone: str) -> Iterator[Wave]:
+def cut_waves(planned: Iterable[PlannedBasket], calendar: LocalCalendar) -> Iterator[Wave]:
     """The waves of baskets in the order of time."""
     wave: list[PlannedBasket] = []
     cards: set[CardToken] = set()
     day = None
     for each in planned:
-        its_day = local_date(each.basket.purchased_at, time_zone)
+        its_day = calendar.date_at(each.basket.purchased_at)
         if wave and (each.card in cards or its_day != day or len(wave) == BASKETS_PER_WAVE_MAX):
             yield Wave(tuple(wave))
             wave, cards = [], set()

@@ -36,6 +36,7 @@ from clearing.rules.presentment import AlreadyDecided
 from clearing.signing.keys import PrivateKey
 from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.client.transaction_receipt import TransactionReceipt, check_submitted
+from tests.zones import calendar_of, offsets_of
 
 ORIGIN = "clearing.example/rules"
 LOG_ID = bytes(range(16))
@@ -80,6 +81,7 @@ def directory_of(stores: dict[str, str]) -> Directory:
         rules_version=1,
         notice_days=0,
         settlement_version=1,
+        zone_offsets=offsets_of(TIME_ZONE),
     )
     merchants = {MerchantId(merchant) for merchant in stores.values()}
     keys = {}
@@ -91,6 +93,7 @@ def directory_of(stores: dict[str, str]) -> Directory:
         origin=ORIGIN,
         constitution=constitution,
         founded_in=WindowId("2017-01"),
+        calendar=calendar_of(TIME_ZONE),
         founded_at=FOUNDED_AT,
         log_id=LOG_ID,
         merchants={merchant: Merchant(merchant, merchant.title()) for merchant in merchants},

@@ -18,6 +18,7 @@ from merchant_gateway.client.baskets.store_merchants import (
     read_store_merchants,
 )
 from merchant_gateway.client.card_secret import card_secret
+from tests.zones import calendar_of
 
 HEADER = "basket_id,household_id,store_id,purchased_at,amount,coupon_discount\n"
 ROW = "1,906,319,2017-01-01T12:30:27,1.50,0.00\n"
@@ -31,7 +32,7 @@ def written(folder: Path, content: str | bytes) -> Path:
 
 
 def read(path: Path, decimals: int = 2, time_zone: str = "Europe/Berlin") -> list[Basket]:
-    return read_baskets(path, currency_decimals=decimals, time_zone=time_zone)
+    return read_baskets(path, currency_decimals=decimals, calendar=calendar_of(time_zone))
 
 
 def utc(text: str) -> Instant:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from clearing.calendar import window_of
 from clearing.errors import ErrorReason
 from clearing.model import MerchantId, Outcome, Points, Reference
 from clearing.signing.keys import PrivateKey
@@ -26,6 +25,7 @@ from merchant_gateway.client.connection import MerchantConnection
 from merchant_gateway.client.gateway_error import GatewayError
 from merchant_gateway.client.receipt_store import ReceiptStore
 from tests.integration.alliance import TIME_ZONE, Alliance, founded
+from tests.zones import calendar_of
 
 HEADER = "basket_id,household_id,store_id,purchased_at,amount,coupon_discount\n"
 RULES = BasketRules(Decimal(1), Points(10))
@@ -90,9 +90,8 @@ def test_baskets_fall_into_the_month_they_were_bought_in(
 ) -> None:
     run(tmp_path, alliance, connection)
     windows = {
-        reference: window_of(
+        reference: calendar_of(TIME_ZONE).window_at(
             connection.transaction(alliance.keys["bakery"], MerchantId("bakery"), Reference(reference)).accepted_at,
-            TIME_ZONE,
         )
         for reference in ("earn-4", "burn-4", "earn-5")
     }

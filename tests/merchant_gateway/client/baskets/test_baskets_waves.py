@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearing.calendar import local_date, window_of
 from clearing.card_token import derived_token
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, TRANSACTIONS_MAX
 from clearing.contract.entry import decode_entry
@@ -40,6 +39,7 @@ from tests.merchant_gateway.client.rules_alliance import (
     directory_of,
     key_of,
 )
+from tests.zones import calendar_of
 
 STORES = {"s1": "bakery", "s2": "cinema", "s3": "cinema", "s4": "garage"}
 MERCHANTS = {StoreId(store): MerchantId(merchant) for store, merchant in STORES.items()}
@@ -70,7 +70,7 @@ def basket_lists(draw: st.DrawFn) -> list[Basket]:
 
 def planned(baskets: Sequence[Basket], rules: BasketRules = RULES) -> BasketPlan:
     return plan_baskets(
-        Path("baskets.csv"), baskets, rules, MERCHANTS, SECRET, currency_decimals=2, time_zone=TIME_ZONE
+        Path("baskets.csv"), baskets, rules, MERCHANTS, SECRET, currency_decimals=2, calendar=calendar_of(TIME_ZONE)
     )
 
 
@@ -90,7 +90,7 @@ def plain_sums(baskets: Sequence[Basket]) -> tuple[dict[str, int], Counter[tuple
         points = each.amount_minor // 100
         if points == 0:
             continue
-        of = (STORES[each.store], window_of(each.purchased_at, TIME_ZONE))
+        of = (STORES[each.store], calendar_of(TIME_ZONE).window_at(each.purchased_at))
         balances[each.household_id] = balances.get(each.household_id, 0) + points
         earned[of] += points
         if balances[each.household_id] >= 10:
@@ -102,7 +102,7 @@ def plain_sums(baskets: Sequence[Basket]) -> tuple[dict[str, int], Counter[tuple
 def balances_of(alliance: RulesAlliance) -> dict[str, int]:
     """What each household's card can spend."""
     household_of = {derived_token(SECRET, household): household for household in ("h1", "h2", "h3", "h4")}
-    today = local_date(alliance.latest, TIME_ZONE)
+    today = calendar_of(TIME_ZONE).date_at(alliance.latest)
     return {household_of[token]: card.points_available(today) for token, card in alliance.ledger.cards.items()}
 
 
@@ -114,7 +114,7 @@ def ledger_sums(alliance: RulesAlliance) -> tuple[dict[str, int], Counter[tuple[
         kind = recorded.kind.name.lower()
         if kind in sums:
             assert recorded.result.outcome is Outcome.ACCEPTED
-            sums[kind][recorded.merchant, window_of(entry.accepted_at, TIME_ZONE)] += recorded.result.points
+            sums[kind][recorded.merchant, calendar_of(TIME_ZONE).window_at(entry.accepted_at)] += recorded.result.points
     return balances_of(alliance), sums["earn"], sums["burn"]
 
 
@@ -129,7 +129,7 @@ def test_waves_keep_the_order_and_no_card_or_second_day_comes_into_one(baskets: 
     assert plan.baskets == len(baskets)
     for wave in plan.waves:
         assert len({each.card for each in wave.baskets}) == len(wave.baskets) <= BASKETS_PER_WAVE_MAX
-        assert len({local_date(each.basket.purchased_at, TIME_ZONE) for each in wave.baskets}) == 1
+        assert len({calendar_of(TIME_ZONE).date_at(each.basket.purchased_at) for each in wave.baskets}) == 1
         assert wave.presented_at == max(each.basket.purchased_at for each in wave.baskets)
 
 
@@ -152,7 +152,7 @@ def test_the_largest_wave_fits_into_one_presentment() -> None:
         {store: merchant},
         SECRET,
         currency_decimals=2,
-        time_zone="UTC",
+        calendar=calendar_of("UTC"),
     )
     sent: list[Envelope] = []
 

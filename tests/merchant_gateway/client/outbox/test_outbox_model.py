@@ -32,6 +32,7 @@ from merchant_gateway.client.transaction_receipt import TransactionReceipt
 from merchant_gateway.client.transactions import burn, earn, open_card, refund
 from tests.merchant_gateway.client.outbox.outbox_scene import BAKERY, NOWHERE, PATIENCE_SECONDS, STORE
 from tests.merchant_gateway.client.rules_alliance import IDENTITY, RulesAlliance, directory_of, key_of
+from tests.zones import calendar_of
 
 NOON = datetime.datetime(2017, 1, 2, 12, tzinfo=datetime.UTC)
 CARDS = [token_of_bytes(bytes([number]) * 16) for number in range(3)]
@@ -90,7 +91,9 @@ class ClientInMemory(MerchantClient):
         if self.line is Line.DEAD:
             raise GatewayError(grpc.StatusCode.UNAVAILABLE, "dead", retry_delay_seconds=1_000.0)
         latest = self._alliance.latest
-        return Alliance("EUR", 2, "Europe/Berlin", ClockKind.PRESENTED, 7, latest, len(self._alliance.leaves))
+        return Alliance(
+            "EUR", 2, calendar_of("Europe/Berlin"), ClockKind.PRESENTED, 7, latest, len(self._alliance.leaves)
+        )
 
 
 class OutboxMachine(RuleBasedStateMachine):
