@@ -18,7 +18,7 @@ INTERRUPTED: Final = 130
 def main() -> None:
     """Run the command that the arguments name.
 
-    Exit codes: 0 done, 1 not done, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 done, 1 not done, 2 wrong usage, 3 (`clearing status`) something needs attention, 130 interrupted.
     """
     try:
         from back_office.cli.streams import replace_closed_streams

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from back_office.cli.console import print_json, print_table, require_consent, say
+from back_office.cli.console import print_json, print_table, require_consent, say, time_text
 from back_office.cli.instructing import Signing, carry_out
 from back_office.cli.options import (
     AtOption,
@@ -19,12 +19,20 @@ from back_office.cli.options import (
 )
 from back_office.client.connection import GatewayConnection
 from back_office.client.constitution import changes_of, versions_in
+from back_office.client.machine_offsets import offset_text
+from back_office.client.moments import moment
+from back_office.client.offset_correction import correction
+from clearing.calendar import LocalCalendar
+from clearing.clock import system_time
 from clearing.contract.bounds import AMENDABLE
 from clearing.contract.bounds import date as checked_date
 from clearing.contract.bounds import window as checked_window
 from clearing.contract.decoding import content_digest
+from clearing.contract.entry import instant_of, timestamp_of
+from clearing.contract.instruction import encode_offset_changes
 from clearing.model import ClockKind, SettlementMethod
-from clearing.v1.instruction_pb2 import AdoptRules, AmendConstitution, Instruction
+from clearing.rules.offsets import corrected
+from clearing.v1.instruction_pb2 import AdoptRules, AmendConstitution, Instruction, SetOffsets
 from clearing.v1.operations_pb2 import GetAllianceResponse
 
 app = typer.Typer(no_args_is_help=True, help="Show and amend what holds in the alliance.")
@@ -196,6 +204,66 @@ def adopt(
         f"rules-{adoption.rules_version}",
         f"settlement-{adoption.settlement_version}",
         done=f"From {window} on rules {adoption.rules_version} and settlement {adoption.settlement_version} hold.",
+    )
+
+
+@app.command()
+def offsets(
+    context: typer.Context,
+    effective_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="TIME", help="From when on. Without it: the first difference, two days ahead at least."
+        ),
+    ] = None,
+    yes: YesOption = False,
+    key: KeysOption = None,
+    draft: DraftOption = None,
+    at: AtOption = None,
+    reference: ReferenceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the log say the time zone's offsets that this machine's time zone data know, for 20 years ahead.
+
+    Days and months follow from the offsets that are logged. `clearing status` tells when they have to be corrected.
+    """
+    with GatewayConnection(settings_of(context)) as connection:
+        answer, calendar = connection.answer, connection.calendar
+    accepted_at = instant_of(answer.accepted_at)
+    now = max(accepted_at, system_time()) if ClockKind(answer.constitution.clock) is ClockKind.SYSTEM else accepted_at
+    start = None if effective_from is None else moment(effective_from, calendar, "--from")
+    found = correction(calendar, answer.constitution.time_zone, now, start)
+    if found is None:
+        if as_json:
+            print_json({"outcome": None})
+        else:
+            say("The log says what this machine's time zone data say; nothing is to be signed.")
+        return
+    action = SetOffsets(
+        effective_from=timestamp_of(found.action.effective_from),
+        changes=encode_offset_changes(found.action.changes),
+        known_until=timestamp_of(found.action.known_until),
+    )
+    if not as_json:
+        after = LocalCalendar(corrected(calendar.offsets, found.action))
+        times = sorted({change.at for each in (calendar, after) for change in each.offsets.changes})
+        rows = [
+            (time_text(each), offset_text(calendar.offset_minutes_at(each)), offset_text(after.offset_minutes_at(each)))
+            for each in [found.action.effective_from, *(each for each in times if each > found.action.effective_from)]
+        ]
+        print_table(
+            "Ahead of UTC", ("from", "as logged", "as corrected"), [row for row in rows if row[1] != row[2]] or rows[:1]
+        )
+        before = time_text(calendar.offsets.known_until)
+        say(f"Known until {time_text(found.action.known_until)}; in the log until now: {before}.")
+    require_consent("Sign this?", yes=yes)
+    carry_out(
+        context,
+        Signing(key, draft, at, reference, as_json),
+        Instruction(set_offsets=action),
+        "offsets",
+        content_digest(action).hex()[:12],
+        done="The time zone's offsets are corrected.",
     )
 
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "audit": Command("back_office.cli.audit:app", "Auditor"),
     "init": Command("back_office.cli.init:init", "Operator"),
     "gateway": Command("back_office.cli.gateway:gateway", "Operator"),
+    "status": Command("back_office.cli.status:status", "Operator"),
     "alliance": Command("back_office.cli.alliance:app", "Operator"),
     "merchant": Command("back_office.cli.merchant:app", "Operator"),
     "store": Command("back_office.cli.store:app", "Operator"),

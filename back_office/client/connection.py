@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from back_office.client.encryption import channel_credentials_of
 from back_office.client.home import home_of, signing_keys
@@ -72,6 +74,14 @@ class GatewayConnection(GatewayChannel):
     def calendar(self) -> LocalCalendar:
         """The alliance's days and months by the logged offsets, as the gateway says."""
         return LocalCalendar(decode_offsets(self.answer.zone_offsets))
+
+    def is_serving(self) -> bool:
+        """Whether the gateway says that it is of use to send calls to it (grpc.health.v1)."""
+        try:
+            answer = HealthStub(self._channel).Check(HealthCheckRequest(), timeout=FIRST_CALL_SECONDS)
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == HealthCheckResponse.SERVING)
 
     def instruct(self, envelope: Envelope) -> Receipt:
         """Send a signed instruction; the receipt is not verified yet. Raises ``GatewayError``."""
