@@ -18,7 +18,9 @@ from tests.rules.script import World, constitution, founded, instruction, time_i
 
 TODAY = datetime.date(2026, 3, 10)
 numbers = st.none() | st.integers(1, 9)
-amendments = st.lists(st.tuples(st.integers(-40, 40), st.lists(numbers, min_size=3, max_size=3)), max_size=8)
+amendments = st.lists(
+    st.tuples(st.integers(-40, 40), st.lists(numbers, min_size=len(AMENDABLE), max_size=len(AMENDABLE))), max_size=8
+)
 
 
 def world_of_january() -> World:
@@ -57,7 +59,7 @@ def message_of(action: AmendConstitution) -> instruction_pb2.AmendConstitution:
     return instruction_pb2.AmendConstitution(effective_from=action.effective_from.isoformat(), **changes)
 
 
-@given(amendments, st.integers(9, 60), st.lists(numbers, min_size=3, max_size=3))
+@given(amendments, st.integers(9, 60), st.lists(numbers, min_size=len(AMENDABLE), max_size=len(AMENDABLE)))
 def test_the_numbers_shown_before_an_amendment_are_those_of_the_rules(
     asked: list[tuple[int, list[int | None]]], days_ahead: int, wanted: list[int | None]
 ) -> None:
