@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from benchmarks.errors import BenchFailedError
 from benchmarks.processes import MIB
-from clearing.errors import ClearingError
 from clearing.runtime.settings import PREFIX
 
 START_SECONDS: Final = 60.0
@@ -22,15 +22,11 @@ KIBIBYTE: Final = 1024
 LINES_SHOWN: Final = 10
 
 
-class GatewayProcessError(ClearingError):
-    """The gateway did not start, or has ended by itself."""
-
-
 class GatewayProcess:
     """A gateway over the embedded database of a home folder, on a free port of loopback."""
 
     def __init__(self, home: Path, log: Path) -> None:
-        """Start it, and wait until it serves; what it logs goes to the file ``log``. Raises ``GatewayProcessError``."""
+        """Start it, and wait until it serves; what it logs goes to the file ``log``. Raises ``BenchFailedError``."""
         self._log = log
         # Settings of somebody's own installation must not lead the bench to its database.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
@@ -58,9 +54,9 @@ class GatewayProcess:
         return self._process.pid
 
     def require_running(self) -> None:
-        """Raise ``GatewayProcessError`` if it has ended."""
+        """Raise ``BenchFailedError`` if it has ended."""
         if self._ended():
-            raise GatewayProcessError(f"the gateway has ended by itself; it said last:\n{self._last_lines()}")
+            raise BenchFailedError(f"the gateway has ended by itself; it said last:\n{self._last_lines()}")
 
     def stop(self) -> None:
         """Stop it as an operator does, by SIGTERM; by force if that does not help."""
@@ -90,9 +86,7 @@ class GatewayProcess:
                     return str(json.loads(line)["address"])
             self.require_running()
             time.sleep(CHECK_SECONDS)
-        raise GatewayProcessError(
-            f"the gateway does not serve after {START_SECONDS:.0f} seconds:\n{self._last_lines()}"
-        )
+        raise BenchFailedError(f"the gateway does not serve after {START_SECONDS:.0f} seconds:\n{self._last_lines()}")
 
     def _last_lines(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()

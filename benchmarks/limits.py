@@ -17,8 +17,8 @@ import grpc
 import sqlalchemy
 
 from benchmarks.envelopes import CallMaker
+from benchmarks.errors import BenchFailedError
 from benchmarks.load import END_SECONDS, LoadClients
-from benchmarks.load_client import LoadClientError
 from benchmarks.workload import SIGNED_SINGLES, UNARY, Population, Stock
 from clearing.card_token import random_token
 from clearing.model import KeyId
@@ -99,7 +99,7 @@ def _empty_server() -> Iterator[str]:
     try:
         yield ours.recv()
     except EOFError:
-        raise LoadClientError("the server of empty calls has ended by itself; what it wrote above says why") from None
+        raise BenchFailedError("the server of empty calls has ended by itself; what it wrote above says why") from None
     finally:
         ours.close()
         process.join(END_SECONDS)

@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
-from benchmarks.load_client import LoadClientError, Ran, Run, Sign, serve
+from benchmarks.errors import BenchFailedError
+from benchmarks.load_client import Ran, Run, Sign, serve
 from benchmarks.processes import cpu_seconds
 from benchmarks.workload import Population, Stock
 from clearing.closing import Closing
@@ -93,7 +94,7 @@ class LoadClients(Closing):
         self._stop.set()
 
     def finish(self) -> CallsMade:
-        """Wait until the last call is answered. Raises ``LoadClientError``."""
+        """Wait until the last call is answered. Raises ``BenchFailedError``."""
         rans: list[Ran] = self._answers()
         ran_out = [ran.ran_out_at_s for ran in rans if ran.ran_out_at_s is not None]
         return CallsMade(
@@ -112,7 +113,7 @@ class LoadClients(Closing):
             for connection, order in zip(self._connections, orders, strict=True):
                 connection.send(order)
         except OSError:
-            raise LoadClientError(GONE) from None
+            raise BenchFailedError(GONE) from None
 
     def _answers(self) -> list[Any]:
         answers = []
@@ -120,9 +121,9 @@ class LoadClients(Closing):
             try:
                 answers.append(connection.recv())
             except (EOFError, OSError):
-                raise LoadClientError(GONE) from None
+                raise BenchFailedError(GONE) from None
         for answer in answers:
-            if isinstance(answer, LoadClientError):
+            if isinstance(answer, BenchFailedError):
                 raise answer
         return answers
 

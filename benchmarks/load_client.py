@@ -22,6 +22,7 @@ from typing import Any
 import grpc
 
 from benchmarks.envelopes import CallMaker
+from benchmarks.errors import BenchFailedError
 from benchmarks.workload import Population, Stock
 from clearing.contract.receipt import receipt_of, verify_receipt
 from clearing.errors import ClearingError
@@ -34,10 +35,6 @@ FAILURES_MAX = 1_000
 """Failed calls after which a client gives up: then it is no longer the load that is measured."""
 ANSWERS_KEPT = 8
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-
-
-class LoadClientError(ClearingError):
-    """A load client could not do what it was told, or a receipt did not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ def serve(connection: Connection, stop: Event, population: Population, process: 
                     calls: list[Iterator[bytes]] = [itertools.repeat(b"")] if order.empty else list(map(iter, stocks))
                     connection.send(_Callers(order, calls, stop).run(population.alliance.verifier))
         except ClearingError as error:
-            connection.send(LoadClientError(str(error)))
+            connection.send(BenchFailedError(str(error)))
 
 
 @dataclass(slots=True)
@@ -123,20 +120,20 @@ class _Callers:
     _done: threading.Event = field(default_factory=threading.Event)
 
     def run(self, verifier: Verifier) -> Ran:
-        """Make the calls; return once the last is answered. Raises ``LoadClientError`` or what verifying raises."""
+        """Make the calls; return once the last is answered. Raises ``BenchFailedError`` or what verifying raises."""
         options = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),)
         with grpc.insecure_channel(self.order.address, options=options) as channel:
             try:
                 grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
             except grpc.FutureTimeoutError:
-                raise LoadClientError(f"nothing answers at {self.order.address} any more") from None
+                raise BenchFailedError(f"nothing answers at {self.order.address} any more") from None
             self._method = channel.unary_unary(self.order.method, None, None)
             time.sleep(max(0.0, self.order.start_at_s - time.monotonic()))
             self._calling = self.order.callers
             for _ in range(self.order.callers):
                 self._call()
             if not self._done.wait(max(self.order.until_s) - time.monotonic() + CALL_SECONDS):
-                raise LoadClientError("the load did not come to its end: the gateway has stopped answering")
+                raise BenchFailedError("the load did not come to its end: the gateway has stopped answering")
         verified = 0
         for answer in self.answers:
             for receipt in SubmitResponse.FromString(answer).receipts:

@@ -12,9 +12,9 @@ from typing import Final
 import psutil
 
 from back_office.cli.console import note
+from benchmarks.errors import BenchFailedError
 from benchmarks.gateway_process import GatewayProcess
 from benchmarks.load import CallsMade, LoadClients
-from benchmarks.load_client import LoadClientError
 from benchmarks.processes import cpu_seconds_with_children, postgres_cpu_seconds
 from benchmarks.workload import MERCHANTS, Shape, Stock
 
@@ -146,11 +146,11 @@ class Bench:
     def finish(self, shape: Shape) -> CallsMade:
         """Wait for the clients, and count what was acknowledged and what failed.
 
-        Raises ``GatewayProcessError`` if the gateway is gone, ``LoadClientError`` for the clients' own troubles.
+        Raises ``BenchFailedError`` if the gateway is gone, and for the clients' own troubles.
         """
         try:
             made = self.clients.finish()
-        except LoadClientError:
+        except BenchFailedError:
             self.gateway.require_running()  # then it is the gateway's trouble
             raise
         self.gateway.require_running()

@@ -18,6 +18,7 @@ from back_office.cli.options import JsonOption
 from back_office.client.connection import GatewayConnection
 from back_office.host.database import migrated_database
 from benchmarks.closing import close_under_load
+from benchmarks.errors import BenchFailedError
 from benchmarks.gateway_process import GatewayProcess
 from benchmarks.limits import measure_limits
 from benchmarks.load import LoadClients
@@ -28,7 +29,6 @@ from benchmarks.setup import admit, found_bench, fund_cards
 from benchmarks.tables import print_report
 from benchmarks.verification import Verification, refused_since, verify
 from benchmarks.workload import CARDS, SIGNED_BATCHES, SIGNED_SINGLES, UNARY
-from clearing.errors import ClearingError
 from clearing.runtime.settings import Settings
 
 TERMINATED: Final = 143
@@ -36,10 +36,6 @@ TERMINATED: Final = 143
 LIMIT_SECONDS_MAX: Final = 2.0
 """How long each of the machine's limits is measured at most: they are steady."""
 SERVER_NAME: Final = "clearing bench"
-
-
-class BenchFailedError(ClearingError):
-    """The figures are worth nothing: what was measured was not done right."""
 
 
 SecondsOption = Annotated[

@@ -11,8 +11,8 @@ from back_office.client.connection import GatewayConnection
 from back_office.client.home import home_of
 from back_office.client.trial import register_new_key, trial_constitution
 from back_office.host.founding import found_alliance
+from benchmarks.errors import BenchFailedError
 from benchmarks.load import CallsMade, LoadClients
-from benchmarks.load_client import LoadClientError
 from benchmarks.workload import FOUNDED_AT, MERCHANTS, SIGNED_BATCHES, TIME_ZONE, Member, Population
 from clearing.model import MerchantId
 from clearing.runtime.settings import Settings
@@ -61,12 +61,12 @@ def admit(connection: GatewayConnection, cards: int) -> tuple[Population, Staff]
 
 
 def fund_cards(clients: LoadClients, address: str) -> CallsMade:
-    """Open every card and put points on it. Raises ``LoadClientError`` unless all of it is done."""
+    """Open every card and put points on it. Raises ``BenchFailedError`` unless all of it is done."""
     clients.sign(None)
     clients.start(address, SIGNED_BATCHES.callers, FUNDING_SECONDS_MAX)
     made = clients.finish()
     if made.failures:
-        raise LoadClientError(f"the cards could not be opened: {dict(made.failures)}")
+        raise BenchFailedError(f"the cards could not be opened: {dict(made.failures)}")
     return made
 
 

@@ -13,9 +13,9 @@ from back_office.cli.options import JsonOption, ReadKeyOption, settings_of
 from back_office.client.connection import GatewayConnection, reader
 from back_office.client.earlier import read_evidence
 from back_office.client.entry_text import print_entry
+from back_office.errors import BackOfficeError
 from clearing.audit.folder_proof import prove_entry, prove_reference
 from clearing.contract.entry import decode_entry
-from clearing.errors import ClearingError
 from clearing.log.note import NoteError, Verifier, parse_verifier
 from clearing.log.proof import verify_proof
 from merchant_gateway.client.alliance_file import read_alliance
@@ -34,10 +34,6 @@ VerifierOption = Annotated[
         "alliance.json.",
     ),
 ]
-
-
-class ProofRequestError(ClearingError):
-    """It is not said which entry is to be proved."""
 
 
 @app.command()
@@ -127,7 +123,7 @@ def prove(
     elif entry is None and reference is not None and merchant is not None:
         proven = prove_reference(directory, verifier, merchant, reference)
     else:
-        raise ProofRequestError("say which entry: --entry N, or --merchant M and --reference R")
+        raise BackOfficeError("say which entry: --entry N, or --merchant M and --reference R")
     entry_file, proof_file = proven.write(output)
     print_entry(proven.index, decode_entry(proven.entry))
     say(f"The entry is in {entry_file}, its proof in {proof_file}.")
@@ -145,7 +141,7 @@ def check(
     try:
         proof_text, leaf = proof.read_text(encoding="utf-8"), entry.read_bytes()
     except (OSError, UnicodeDecodeError) as error:
-        raise ProofRequestError(f"cannot read the proof or the entry: {error}") from None
+        raise BackOfficeError(f"cannot read the proof or the entry: {error}") from None
     checkpoint = verify_proof(proof_text, leaf, verifier)
     index = int(next(line for line in proof_text.splitlines() if line.startswith("index ")).removeprefix("index "))
     print_entry(index, decode_entry(leaf))
@@ -153,7 +149,7 @@ def check(
 
 
 def verifier_of(key: str) -> Verifier:
-    """The verifier that is typed, or that a file of this name holds. Raises ``NoteError`` or ``HomeError``."""
+    """The verifier that is typed, or that a file of this name holds. Raises ``NoteError`` or ``BackOfficeError``."""
     path = Path(key)
     if not path.is_file():
         return parse_verifier(key)
@@ -162,11 +158,11 @@ def verifier_of(key: str) -> Verifier:
     try:
         text = path.read_text(encoding="utf-8").strip()
         if "PRIVATE KEY-----" in text:
-            raise ProofRequestError(
+            raise BackOfficeError(
                 f"--key: {path} holds a private key; give the alliance's public one, such as alliance.json"
             )
         return parse_verifier(text)
     except NoteError as error:
-        raise ProofRequestError(f"--key: {path} holds no verifier key: {error}") from None
+        raise BackOfficeError(f"--key: {path} holds no verifier key: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ProofRequestError(f"--key: cannot read {path}: {error}") from None
+        raise BackOfficeError(f"--key: cannot read {path}: {error}") from None

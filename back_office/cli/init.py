@@ -11,7 +11,8 @@ from back_office.cli.console import print_json, say, time_text
 from back_office.cli.options import JsonOption, settings_of
 from back_office.client.home import Home, home_of
 from back_office.client.machine_offsets import machine_offsets
-from back_office.client.moments import MomentError, moment
+from back_office.client.moments import moment
+from back_office.errors import BackOfficeError
 from back_office.host.founding import Founded, found_alliance
 from clearing.calendar import LocalCalendar
 from clearing.clock import system_time
@@ -95,12 +96,12 @@ def _founding_time(at: str | None, clock: ClockName, time_zone: str) -> Instant:
     if at is None:
         return now
     if clock is not ClockName.PRESENTED:
-        raise MomentError("--at goes with --clock presented; under the system clock the alliance is founded now")
+        raise BackOfficeError("--at goes with --clock presented; under the system clock the alliance is founded now")
     nearly = moment(at, LocalCalendar(ZoneOffsets(0, (), now)), "--at")
     offsets = machine_offsets(time_zone, Instant(nearly - 2 * MICROSECONDS_PER_DAY))
     founded_at = moment(at, LocalCalendar(offsets), "--at")
     if founded_at > now:
-        raise MomentError(f"--at: {at} lies in the future, and the presented clock is for the past")
+        raise BackOfficeError(f"--at: {at} lies in the future, and the presented clock is for the past")
     return founded_at
 
 

@@ -23,9 +23,9 @@ from back_office.cli.options import (
 from back_office.client.connection import GatewayConnection, reader
 from back_office.client.home import home_of
 from back_office.client.moments import moment
+from back_office.errors import BackOfficeError
 from clearing.contract.bounds import slug
 from clearing.contract.entry import instant_of, timestamp_of
-from clearing.errors import ClearingError
 from clearing.key_id import key_id_of
 from clearing.model import Role
 from clearing.runtime.settings import Settings
@@ -35,10 +35,6 @@ from clearing.v1.instruction_pb2 import Instruction, RegisterKey, RevokeKey
 from clearing.v1.operations_pb2 import Key, ListKeysRequest
 
 app = typer.Typer(no_args_is_help=True, help="Make, register, list and revoke keys.")
-
-
-class KeyOptionsError(ClearingError):
-    """The options for a key contradict each other, or one is missing."""
 
 
 class RoleName(StrEnum):
@@ -110,10 +106,10 @@ def register(
     """
     settings = settings_of(context)
     if role.role.is_of_a_merchant != (merchant is not None):
-        raise KeyOptionsError("--merchant goes with --role merchant and merchant-office, and only with them")
+        raise BackOfficeError("--merchant goes with --role merchant and merchant-office, and only with them")
     who = holder or merchant
     if who is None:
-        raise KeyOptionsError(f"--holder is needed: who holds the {role} key")
+        raise BackOfficeError(f"--holder is needed: who holds the {role} key")
     new_key: PrivateKey | None = None
     if public_key is not None:
         public_bytes = _public_bytes(public_key, draft)
@@ -208,11 +204,11 @@ def _new_key(settings: Settings, path: Path, *, make_new: bool) -> PrivateKey:
 
 def _public_bytes(public_key: str, draft: Path | None) -> bytes:
     if draft is None:
-        raise KeyOptionsError("--public-key needs --draft FILE: the key's holder signs it too, with clearing sign")
+        raise BackOfficeError("--public-key needs --draft FILE: the key's holder signs it too, with clearing sign")
     try:
         return bytes.fromhex(public_key)
     except ValueError:
-        raise KeyOptionsError("--public-key must be 64 hexadecimal digits, as clearing key new prints them") from None
+        raise BackOfficeError("--public-key must be 64 hexadecimal digits, as clearing key new prints them") from None
 
 
 def _set_validity(

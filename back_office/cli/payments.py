@@ -19,15 +19,11 @@ from back_office.cli.options import (
     settings_of,
 )
 from back_office.client.connection import GatewayConnection
-from clearing.errors import ClearingError
+from back_office.errors import BackOfficeError
 from clearing.model import Outcome
 from clearing.signing.keys import PrivateKey
 from clearing.v1.instruction_pb2 import Instruction, Payment, RecordPayment
 from clearing.v1.settlement_pb2 import GetSettlementRequest
-
-
-class PaymentOptionsError(ClearingError):
-    """It is not said which payment is meant."""
 
 
 def pay(
@@ -48,9 +44,9 @@ def pay(
 ) -> None:
     """Record that a payment of an approved settlement was made, or with --all that each was."""
     if every and (payer or payee or draft is not None or reference is not None):
-        raise PaymentOptionsError("--all goes without PAYER, PAYEE, --draft and --reference")
+        raise BackOfficeError("--all goes without PAYER, PAYEE, --draft and --reference")
     if not every and not (payer and payee):
-        raise PaymentOptionsError("name PAYER and PAYEE, or record all payments with --all")
+        raise BackOfficeError("name PAYER and PAYEE, or record all payments with --all")
     with GatewayConnection(settings_of(context)) as connection:
         instructor = Instructor(connection, Signing(key, draft, at, reference, as_json))
         payments = _payments(connection, instructor.keys[0], window)
@@ -61,7 +57,7 @@ def pay(
             if (payment.payer, payment.payee) == (payer, payee):
                 break
         else:
-            raise PaymentOptionsError(f"{payer} pays {payee} nothing for {window}; see: clearing window show {window}")
+            raise BackOfficeError(f"{payer} pays {payee} nothing for {window}; see: clearing window show {window}")
         action = _recording(window, payment, paid_on, bank_reference)
         parts = _reference_parts(window, payment)
         if draft is not None:

@@ -12,9 +12,10 @@ import typer
 from back_office.cli.console import print_json, say
 from back_office.cli.options import JsonOption, ReadKeyOption, WindowArgument, settings_of
 from back_office.client.connection import GatewayConnection, reader
+from back_office.errors import BackOfficeError
 from clearing.audit.folder_proof import ProvenEntry
 from clearing.contract.receipt import receipt_of
-from clearing.errors import ClearingError, ErrorReason
+from clearing.errors import ErrorReason
 from clearing.model import MerchantId, WindowId
 from clearing.signing.keys import PrivateKey
 from clearing.v1.settlement_pb2 import GetProposalRequest, GetStatementRequest, StatementFormat
@@ -27,10 +28,6 @@ FORMATS = (
     StatementFormat.STATEMENT_FORMAT_CSV,
     StatementFormat.STATEMENT_FORMAT_XLSX,
 )
-
-
-class StatementFileError(ClearingError):
-    """A statement cannot be written to its file."""
 
 
 def statement(
@@ -107,15 +104,15 @@ def proposed_statements(connection: GatewayConnection, key: PrivateKey, window: 
 def owner_of(statement: bytes, asked: str | None = None) -> MerchantId | None:
     """Whose statement this is, in its JSON form; None for the alliance's.
 
-    Raises ``StatementFileError`` if it is no statement, or not that of the merchant who was asked for.
+    Raises ``BackOfficeError`` if it is no statement, or not that of the merchant who was asked for.
     """
     try:
         content = json.loads(statement)
         owner = None if content["kind"] == "alliance-statement" else MerchantId(content["merchant"]["id"])
     except (ValueError, KeyError, TypeError):
-        raise StatementFileError("the gateway's answer is no statement; is it of another version?") from None
+        raise BackOfficeError("the gateway's answer is no statement; is it of another version?") from None
     if asked is not None and owner != asked:
-        raise StatementFileError(f"the gateway's answer is the statement of {owner or 'the alliance'}, not of {asked}")
+        raise BackOfficeError(f"the gateway's answer is the statement of {owner or 'the alliance'}, not of {asked}")
     return owner
 
 
@@ -140,11 +137,11 @@ def _statement(
 
 
 def write_statement(folder: Path, name: str, content: bytes) -> Path:
-    """Write the file, whole or not at all. Raises ``StatementFileError``."""
+    """Write the file, whole or not at all. Raises ``BackOfficeError``."""
     path = folder / Path(name).name  # whatever the gateway says, nothing is written beside the folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     except OSError as error:
-        raise StatementFileError(f"cannot write {path}: {error.strerror}") from None
+        raise BackOfficeError(f"cannot write {path}: {error.strerror}") from None
     return path

@@ -8,9 +8,10 @@ import typer
 
 from back_office.cli.console import print_json, print_table, say, time_text
 from back_office.cli.options import JsonOption, ReadKeyOption, settings_of
-from back_office.client.connection import GatewayConnection, NoGatewayError, reader
+from back_office.client.connection import GatewayConnection, reader
 from back_office.client.status import ending_keys, late_windows, offset_status, unsettled
 from back_office.client.windows import list_all, status_name, window_object
+from back_office.errors import BackOfficeError
 from clearing.clock import system_time
 from clearing.contract.entry import instant_of
 from clearing.model import ClockKind, WindowId
@@ -34,7 +35,7 @@ def status(context: typer.Context, key: ReadKeyOption = None, as_json: JsonOptio
             read_key = reader(settings, key)
             windows = list_all(connection, read_key)
             keys = connection.call(connection.operations.ListKeys, ListKeysRequest(), read_key).keys
-    except NoGatewayError as error:
+    except BackOfficeError as error:
         _end([str(error)], {"gateway": {"address": settings.address, "serving": False}}, as_json=as_json)
         return
     accepted_at = instant_of(answer.accepted_at)

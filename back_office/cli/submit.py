@@ -15,7 +15,7 @@ from back_office.cli.options import JsonOption, StoresOption, settings_of
 from back_office.client.connection import GatewayConnection
 from back_office.client.encryption import channel_credentials_of
 from back_office.client.home import Home, home_of
-from clearing.errors import ClearingError
+from back_office.errors import BackOfficeError
 from clearing.model import MerchantId, Points
 from clearing.runtime.settings import Settings
 from clearing.signing.key_files import read_private_key
@@ -28,14 +28,6 @@ from merchant_gateway.client.connection import MerchantConnection
 from merchant_gateway.client.receipt_store import ReceiptStore
 
 MERCHANT_KEYS = "merchant-*.pem"
-
-
-class NoMerchantKeysError(ClearingError):
-    """No merchant's key lies in the home folder, so nobody could sign."""
-
-
-class PointsOptionError(ClearingError):
-    """The points per unit are no number."""
 
 
 def submit(
@@ -103,7 +95,7 @@ def _merchant_keys(settings: Settings, home: Home) -> dict[MerchantId, PrivateKe
         for path in sorted(home.keys.glob(MERCHANT_KEYS))
     }
     if not keys:
-        raise NoMerchantKeysError(
+        raise BackOfficeError(
             f"no {MERCHANT_KEYS} lies in {home.keys}; make and register each merchant's key: "
             "clearing key register --role merchant --merchant MERCHANT --new"
         )
@@ -114,7 +106,7 @@ def _decimal(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise PointsOptionError(f"--points-per-unit: {text!r} is no number, such as 1 or 0.5") from None
+        raise BackOfficeError(f"--points-per-unit: {text!r} is no number, such as 1 or 0.5") from None
 
 
 def _print(summary: BasketSummary) -> None:

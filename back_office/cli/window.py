@@ -32,14 +32,14 @@ from back_office.cli.statement_tables import (
 from back_office.client.connection import GatewayConnection, reader
 from back_office.client.instruction_receipt import Decided
 from back_office.client.windows import (
-    NotProposedError,
-    StatementDiffersError,
     closing_time,
     find_window,
     list_all,
+    statement_differs,
     status_name,
     window_object,
 )
+from back_office.errors import BackOfficeError
 from clearing.contract.decoding import content_digest
 from clearing.model import Outcome
 from clearing.rules.directory import WindowStatus
@@ -182,13 +182,13 @@ def approve(
         read_key = Instructor(connection, signing).keys[0]
         proposed = find_window(connection, read_key, window).alliance_statement_digest
         if not proposed:
-            raise NotProposedError(f"no settlement of {window} is proposed yet; first: clearing window close {window}")
+            raise BackOfficeError(f"no settlement of {window} is proposed yet; first: clearing window close {window}")
         proposal = _settlement(connection, read_key, window)
         computed = proposal.alliance_statement_digest
         if computed != proposed:
-            raise StatementDiffersError(window, proposed.hex(), computed.hex())
+            raise statement_differs(window, proposed.hex(), computed.hex())
         if digest is not None and digest.lower() != proposed.hex():
-            raise StatementDiffersError(window, proposed.hex(), digest.lower())
+            raise statement_differs(window, proposed.hex(), digest.lower())
         constitution = connection.constitution
     if not as_json:
         payments = [(each.payer, each.payee, each.amount_minor) for each in proposal.payments]

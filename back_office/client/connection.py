@@ -10,12 +10,12 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from back_office.client.encryption import channel_credentials_of
 from back_office.client.home import home_of, signing_keys
+from back_office.errors import BackOfficeError
 from clearing.calendar import LocalCalendar
 from clearing.contract.entry import instant_of
 from clearing.contract.instruction import decode_offsets
 from clearing.contract.log_identity import LogIdentity
 from clearing.contract.receipt import Receipt, receipt_of
-from clearing.errors import ClearingError
 from clearing.model import Instant
 from clearing.runtime.settings import Settings
 from clearing.signing.keys import PrivateKey
@@ -32,17 +32,13 @@ FIRST_CALL_SECONDS = 10.0
 """For one attempt: a command says at once if there is no gateway, rather than try for a minute."""
 
 
-class NoGatewayError(ClearingError):
-    """Nothing answers at the gateway's address."""
-
-
 class GatewayConnection(GatewayChannel):
     """A channel to the gateway that the settings name, which is there and of the home folder's alliance."""
 
     def __init__(self, settings: Settings) -> None:
         """Ask the gateway for its alliance, once.
 
-        Raises ``NoGatewayError``, ``WrongAllianceError`` or ``HomeError``.
+        Raises ``BackOfficeError`` or ``WrongAllianceError``.
         """
         self.alliance: LogIdentity = home_of(settings).alliance()
         super().__init__(
@@ -98,7 +94,7 @@ class GatewayConnection(GatewayChannel):
                 if self.settings.tls_ca is not None
                 else "in plain text; one that speaks TLS is reached with --tls-ca"
             )
-            raise NoGatewayError(
+            raise BackOfficeError(
                 f"no gateway answers at {self.address} {how}; start it with: clearing gateway, or name another with "
                 "--address or CLEARING_ADDRESS"
             ) from None

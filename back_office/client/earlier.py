@@ -7,10 +7,10 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from back_office.errors import BackOfficeError
 from clearing.audit.evidence import Evidence
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX
 from clearing.contract.receipt import receipt_of
-from clearing.errors import ClearingError
 from clearing.log.merkle import ProofError
 from clearing.log.note import NoteError, Verifier
 from clearing.log.proof import FIRST_LINE, parse_proof
@@ -24,21 +24,17 @@ SIGNATURE_LINE = "\n\n— ".encode()
 """What begins the signatures of a note (C2SP signed-note)."""
 
 
-class EarlierFileError(ClearingError):
-    """A file is no evidence: it cannot be read, or the alliance has not signed it."""
-
-
 def read_evidence(paths: Sequence[Path], verifier: Verifier) -> Evidence:
     """What the files hold of the log of this key, every piece of it verified.
 
-    Raises ``EarlierFileError`` and ``ReceiptStoreError``, and ``TwoLogsError`` if the files contradict each other.
+    Raises ``BackOfficeError`` and ``ReceiptStoreError``, and ``TwoLogsError`` if the files contradict each other.
     """
     evidence = Evidence(verifier)
     for path in paths:
         try:
             _add(evidence, path)
         except (NoteError, ProofError) as error:
-            raise EarlierFileError(f"--earlier: {path} proves nothing: {error}") from None
+            raise BackOfficeError(f"--earlier: {path} proves nothing: {error}") from None
     return evidence
 
 
@@ -58,7 +54,7 @@ def _add(evidence: Evidence, path: Path) -> None:
     elif SIGNATURE_LINE in content:
         evidence.add_checkpoint(_text(path, content), source)
     else:
-        raise EarlierFileError(
+        raise BackOfficeError(
             f"--earlier: {path} is neither a signed checkpoint (a log's file named checkpoint), nor a proof "
             "(.tlog-proof), nor a receipt as the gateway gave it, nor a file of receipts"
         )
@@ -69,16 +65,16 @@ def _first_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(FILE_BYTES_MAX)
     except IsADirectoryError:
-        raise EarlierFileError(f"--earlier: {path} is a folder; name the file in it: {path / 'checkpoint'}") from None
+        raise BackOfficeError(f"--earlier: {path} is a folder; name the file in it: {path / 'checkpoint'}") from None
     except OSError as error:
-        raise EarlierFileError(f"--earlier: cannot read {path}: {error.strerror}") from None
+        raise BackOfficeError(f"--earlier: cannot read {path}: {error.strerror}") from None
 
 
 def _text(path: Path, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise EarlierFileError(f"--earlier: {path} is damaged: it is not valid UTF-8") from None
+        raise BackOfficeError(f"--earlier: {path} is damaged: it is not valid UTF-8") from None
 
 
 def _receipt(content: bytes) -> Receipt | None:

@@ -13,18 +13,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from back_office.errors import BackOfficeError
 from clearing.contract.log_identity import LogIdentity
-from clearing.errors import ClearingError
 from clearing.log.note import Signer
 from clearing.runtime.settings import Settings
 from clearing.signing.key_files import read_private_key
 from clearing.signing.keys import PrivateKey
 from clearing.whole_file import write_whole
 from merchant_gateway.client.alliance_file import alliance_file_text, read_alliance
-
-
-class HomeError(ClearingError):
-    """Something in the home folder is missing, or is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +59,33 @@ class Home:
         return self.keys / f"{role}-{holder}.pem"
 
     def make_folders(self) -> None:
-        """Make the home and its keys' folder, the latter closed to others. Raises ``HomeError``."""
+        """Make the home and its keys' folder, the latter closed to others. Raises ``BackOfficeError``."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.keys.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise HomeError(f"cannot make {error.filename}: {error.strerror}; choose another --home") from None
+            raise BackOfficeError(f"cannot make {error.filename}: {error.strerror}; choose another --home") from None
 
     def alliance(self) -> LogIdentity:
         """What ``alliance.json`` says. Raises ``AllianceFileError``."""
         return read_alliance(self.alliance_file)
 
     def write_alliance(self, alliance: LogIdentity) -> None:
-        """Write ``alliance.json``, whole or not at all. Raises ``HomeError``."""
+        """Write ``alliance.json``, whole or not at all. Raises ``BackOfficeError``."""
         try:
             write_whole(self.alliance_file, alliance_file_text(alliance).encode(), durable=True)
         except OSError as error:
-            raise HomeError(f"cannot write {self.alliance_file}: {error.strerror}") from None
+            raise BackOfficeError(f"cannot write {self.alliance_file}: {error.strerror}") from None
 
     def log_signer(self, passphrase: bytes | None) -> Signer:
-        """The signer of the log's checkpoints. Raises ``HomeError`` or ``KeyFileError``."""
+        """The signer of the log's checkpoints. Raises ``BackOfficeError`` or ``KeyFileError``."""
         origin = self.alliance().origin
         return Signer(origin, read_private_key(self.log_key_file, passphrase).seed)
 
     def default_key_file(self) -> Path:
         """The one operator's key here or, without any, the only key that is not the log's.
 
-        Raises ``HomeError`` if that does not single one out.
+        Raises ``BackOfficeError`` if that does not single one out.
         """
         operators = sorted(self.keys.glob("operator-*.pem"))
         candidates = operators or sorted(path for path in self.keys.glob("*.pem") if path != self.log_key_file)
@@ -97,10 +93,10 @@ class Home:
             return candidates[0]
         if not candidates:
             if self.keys.exists() and not os.access(self.keys, os.R_OK | os.X_OK):
-                raise HomeError(f"cannot read {self.keys}: it is closed to you; name your key with --key FILE")
-            raise HomeError(f"no key lies in {self.keys}; name yours with --key FILE or CLEARING_KEY")
+                raise BackOfficeError(f"cannot read {self.keys}: it is closed to you; name your key with --key FILE")
+            raise BackOfficeError(f"no key lies in {self.keys}; name yours with --key FILE or CLEARING_KEY")
         names = ", ".join(path.name for path in candidates)
-        raise HomeError(f"several keys lie in {self.keys} ({names}); say which with --key FILE or CLEARING_KEY")
+        raise BackOfficeError(f"several keys lie in {self.keys} ({names}); say which with --key FILE or CLEARING_KEY")
 
 
 def home_of(settings: Settings) -> Home:

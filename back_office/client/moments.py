@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import datetime
 
+from back_office.errors import BackOfficeError
 from clearing.calendar import LocalCalendar, instant_of
-from clearing.errors import ClearingError
 from clearing.model import Instant
 
 
-class MomentError(ClearingError):
-    """A text is not a time."""
-
-
 def moment(text: str, calendar: LocalCalendar, option: str) -> Instant:
-    """The instant of an ISO 8601 text; without an offset it is local time of the alliance. Raises ``MomentError``."""
+    """The instant of an ISO 8601 text; without an offset it is local time of the alliance.
+
+    Raises ``BackOfficeError``.
+    """
     try:
         parsed = datetime.datetime.fromisoformat(text)
         return instant_of(parsed) if parsed.tzinfo is not None else calendar.instant_of_local(parsed)
     except (ValueError, OverflowError):
-        raise MomentError(
+        raise BackOfficeError(
             f"{option}: {text!r} is no time; write it as 2026-01-31T18:30 (local time of the alliance) or with an "
             "offset, as 2026-01-31T17:30Z"
         ) from None

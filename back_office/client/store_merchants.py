@@ -7,15 +7,11 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from back_office.client.connection import GatewayConnection
-from clearing.errors import ClearingError
+from back_office.errors import BackOfficeError
 from clearing.model import MerchantId, StoreId
 from clearing.signing.keys import PrivateKey
 from clearing.v1.operations_pb2 import ListMerchantsRequest, Merchant
 from merchant_gateway.client.baskets.store_merchants import hashed_store_merchants, read_store_merchants
-
-
-class StoreMerchantError(ClearingError):
-    """It is not clear whose a store is."""
 
 
 def listed_merchants(connection: GatewayConnection, key: PrivateKey) -> Sequence[Merchant]:
@@ -28,8 +24,8 @@ def merchants_of_stores(
 ) -> dict[StoreId, MerchantId]:
     """The merchant of each store: from the mapping file, or by hash over the members where there is none.
 
-    Raises ``StoreMerchantError`` where a store has none, or is open as another merchant's; ``CsvUnreadableError``,
-    ``CsvFileError`` and ``NoMerchantsError``.
+    Raises ``BackOfficeError`` where a store has none, or is open as another merchant's; ``CsvUnreadableError``,
+    ``CsvFileError`` and ``BasketJobError``.
     """
     if mapping is not None:
         merchants = read_store_merchants(mapping)
@@ -37,11 +33,11 @@ def merchants_of_stores(
         merchants = hashed_store_merchants(stores, [MerchantId(member.merchant) for member in members])
     missing = sorted(stores - merchants.keys())
     if missing:
-        raise StoreMerchantError(f"{mapping} names no merchant for {len(missing):,} stores, such as {missing[0]}")
+        raise BackOfficeError(f"{mapping} names no merchant for {len(missing):,} stores, such as {missing[0]}")
     owners = {StoreId(store): MerchantId(member.merchant) for member in members for store in member.stores}
     for store in sorted(stores):
         if owners.get(store, merchants[store]) != merchants[store]:
-            raise StoreMerchantError(
+            raise BackOfficeError(
                 f"store {store} is open as {owners[store]}'s and is given to {merchants[store]} here; "
                 "a store keeps its merchant, so give a mapping that says so: --stores"
             )

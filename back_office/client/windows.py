@@ -6,32 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from back_office.client.connection import GatewayConnection
+from back_office.errors import BackOfficeError
 from clearing.calendar import first_day, next_window
 from clearing.contract import bounds
-from clearing.errors import ClearingError
 from clearing.model import Instant
 from clearing.rules.directory import WindowStatus
 from clearing.signing.keys import PrivateKey
 from clearing.v1.settlement_pb2 import ListWindowsRequest, Window
-
-
-class NoSuchWindowError(ClearingError):
-    """The ledger has no such window: it lies before the founding, or has not begun."""
-
-
-class NotProposedError(ClearingError):
-    """There is nothing to approve."""
-
-
-class StatementDiffersError(ClearingError):
-    """The alliance's statement is not the one that was proposed, or not the one that was read."""
-
-    def __init__(self, window: str, proposed: str, other: str) -> None:
-        """``proposed`` is the digest that is logged, ``other`` the one computed or read, in hexadecimal."""
-        super().__init__(
-            f"the statement proposed for {window} has the SHA-256 {proposed}, and not {other}; read it again with "
-            f"clearing window show {window}, and have it proposed again if it is not right"
-        )
 
 
 def list_all(connection: GatewayConnection, key: PrivateKey) -> Sequence[Window]:
@@ -40,13 +21,13 @@ def list_all(connection: GatewayConnection, key: PrivateKey) -> Sequence[Window]
 
 
 def find_window(connection: GatewayConnection, key: PrivateKey, window: str) -> Window:
-    """The window of this name. Raises ``Rejection`` if it is no month, ``NoSuchWindowError`` if there is none."""
+    """The window of this name. Raises ``Rejection`` if it is no month, ``BackOfficeError`` if there is none."""
     asked = bounds.window(window, "WINDOW")
     windows = list_all(connection, key)
     for each in windows:
         if each.window == asked:
             return each
-    raise NoSuchWindowError(
+    raise BackOfficeError(
         f"the ledger has no window {window}; its windows are {windows[0].window} to {windows[-1].window}"
     )
 
@@ -73,3 +54,14 @@ def window_object(window: Window) -> dict[str, Any]:
         "payments_recorded": window.payments_recorded,
         "alliance_statement_sha256": window.alliance_statement_digest.hex() or None,
     }
+
+
+def statement_differs(window: str, proposed: str, other: str) -> BackOfficeError:
+    """The alliance's statement is not the one that was proposed, or not the one that was read.
+
+    ``proposed`` is the digest that is logged, ``other`` the one computed or read, in hexadecimal.
+    """
+    return BackOfficeError(
+        f"the statement proposed for {window} has the SHA-256 {proposed}, and not {other}; read it again with "
+        f"clearing window show {window}, and have it proposed again if it is not right"
+    )

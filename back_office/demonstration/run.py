@@ -19,10 +19,10 @@ from back_office.demonstration.month_end import settle_month
 from back_office.demonstration.scenario import FIRST_DAY, LAST_DAY, SHOPS, Scenario, Till
 from back_office.demonstration.setting_up import Demo, found_demo, set_up
 from back_office.demonstration.tampering import show_that_a_flipped_byte_is_caught
+from back_office.errors import BackOfficeError
 from back_office.host.assembly import Gateway
 from back_office.host.database import migrated_database
 from clearing.calendar import window_of_date
-from clearing.errors import ClearingError
 from clearing.log.note import Verifier
 from clearing.model import MerchantId, Outcome
 from clearing.runtime.settings import Settings
@@ -31,10 +31,6 @@ from merchant_gateway.client.merchant_client import MerchantClient
 from settlement.auditing.audit import verify_export
 
 VERIFIER_FILE = "log-verifier.txt"
-
-
-class NotADemoFolderError(ClearingError):
-    """The output folder holds what no demonstration has left there."""
 
 
 def demo(
@@ -144,7 +140,7 @@ def _clear(output_directory: Path, verifier: Verifier) -> None:
     mark = output_directory / VERIFIER_FILE
     found = [output_directory / name for name in ("log", "statements") if (output_directory / name).exists()]
     if found and not mark.exists():
-        raise NotADemoFolderError(f"{found[0]} is not of an earlier demonstration; choose another --output")
+        raise BackOfficeError(f"{found[0]} is not of an earlier demonstration; choose another --output")
     for folder in found:
         shutil.rmtree(folder)
     output_directory.mkdir(parents=True, exist_ok=True)

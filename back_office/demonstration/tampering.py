@@ -7,17 +7,14 @@ import tempfile
 from pathlib import Path
 
 from back_office.cli.console import say
+from back_office.errors import BackOfficeError
 from clearing.errors import ClearingError
 from clearing.log.note import Verifier
 from settlement.auditing.audit import verify_export
 
 
-class NotCaughtError(ClearingError):
-    """An altered log passed the audit: the demonstration has failed."""
-
-
 def show_that_a_flipped_byte_is_caught(log: Path, verifier: Verifier) -> None:
-    """Flip one bit in the middle of a copy's entries, and print what the audit says. Raises ``NotCaughtError``."""
+    """Flip one bit in the middle of a copy's entries, and print what the audit says. Raises ``BackOfficeError``."""
     with tempfile.TemporaryDirectory(prefix="clearing-demo-") as folder:
         altered = Path(shutil.copytree(log, Path(folder) / "log"))
         bundles = sorted(path for path in (altered / "tile" / "entries").rglob("*") if path.is_file())
@@ -32,4 +29,4 @@ def show_that_a_flipped_byte_is_caught(log: Path, verifier: Verifier) -> None:
         except ClearingError as error:
             say(f"  {error}", "red")
             return
-    raise NotCaughtError("the audit did not notice a flipped byte; please report this")
+    raise BackOfficeError("the audit did not notice a flipped byte; please report this")

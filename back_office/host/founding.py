@@ -9,13 +9,14 @@ from pathlib import Path
 from back_office.client.home import Home, home_of
 from back_office.client.instruction_receipt import Decided, decided_by
 from back_office.client.machine_offsets import machine_offsets
+from back_office.errors import BackOfficeError
 from back_office.host.database import migrated_database
 from clearing.contract.bounds import slug
 from clearing.contract.entry import decode_entry, timestamp_of
 from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction, encode_offsets
 from clearing.contract.log_identity import LogIdentity, log_id_of
 from clearing.deciding.authentication import SignedInstruction, authenticate_founding
-from clearing.errors import ClearingError, Rejection
+from clearing.errors import Rejection
 from clearing.log.note import Signer, Verifier
 from clearing.model import RULES_VERSION, SETTLEMENT_VERSION, EntryIndex, Instant, Role
 from clearing.model import CreateAlliance as CreateAllianceAction
@@ -31,14 +32,6 @@ from clearing.writer.writer import Writer
 from merchant_gateway.client.card_secret import card_secret
 
 FOUNDING_REFERENCE = "found"
-
-
-class AlreadyFoundedError(ClearingError):
-    """The log has its alliance."""
-
-
-class FoundingUnderWayError(ClearingError):
-    """Another command founds an alliance in the same home folder, with keys of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +50,8 @@ def found_alliance(
     """Found the alliance with an operator's key for each of ``holders``, in the home and database of the settings.
 
     ``constitution`` says all but keys, versions and the time zone's offsets. Interrupted, it can be run again: keys
-    that are there are used. Raises ``Rejection`` naming what is wrong with the constitution, ``AlreadyFoundedError``,
-    ``FoundingUnderWayError``, ``NoteError`` for an origin that cannot be a log's name, and what reading keys and
+    that are there are used. Raises ``Rejection`` naming what is wrong with the constitution, ``BackOfficeError``
+    where there is one already, ``NoteError`` for an origin that cannot be a log's name, and what reading keys and
     opening the database raise.
     """
     home = home_of(settings)
@@ -77,12 +70,12 @@ def _key(path: Path, settings: Settings) -> PrivateKey:
 
 
 def _keep(path: Path, key: PrivateKey, settings: Settings) -> None:
-    """Have the key in the file. Raises ``FoundingUnderWayError`` if the file holds another by now."""
+    """Have the key in the file. Raises ``BackOfficeError`` if the file holds another by now."""
     try:
         write_private_key(path, key, settings.passphrase_bytes)
     except KeyFileExistsError:
         if read_private_key(path, settings.passphrase_bytes) != key:
-            raise FoundingUnderWayError(
+            raise BackOfficeError(
                 f"another clearing init has made {path} at this moment; wait until it has ended, and run this again "
                 "if it has failed"
             ) from None
@@ -119,7 +112,7 @@ def _write(
         with translated_errors(), engine.connect() as connection:
             if read_head(connection) is not None:
                 _complete(home, signer, stored_leaf(connection, EntryIndex(0)))
-                raise AlreadyFoundedError(
+                raise BackOfficeError(
                     "an alliance is founded in this database already; serve it with: clearing gateway, or choose "
                     "another --home or CLEARING_DATABASE_URL for a new one"
                 )

@@ -14,10 +14,10 @@ import structlog
 from back_office.cli.console import say
 from back_office.client.encryption import access_of
 from back_office.client.home import home_of
+from back_office.errors import BackOfficeError
 from back_office.host.assembly import Gateway
 from back_office.host.database import opened_database
 from back_office.host.standby import Standby
-from clearing.errors import ClearingError
 from clearing.postgres.migration import migrate
 from clearing.postgres.writing.flow_summing import FlowSumming
 from clearing.postgres.writing.recorder_process import RecorderProcess
@@ -44,18 +44,10 @@ OPEN_FILES = 10_240
 """Each connected till is an open file, and the usual soft limit, of 1,024, is less than some alliances have tills."""
 
 
-class NotFoundedError(ClearingError):
-    """The log is empty: there is nothing to serve."""
-
-
-class WriterStoppedError(ClearingError):
-    """The writer has stopped by itself, so the gateway cannot go on."""
-
-
 def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
     """Serve as the settings say, until SIGTERM or SIGINT; while another gateway writes, stand by.
 
-    Raises ``NotFoundedError``, ``WriterStoppedError``, and what reading keys and certificates, opening the database and
+    Raises ``BackOfficeError``, and what reading keys and certificates, opening the database and
     ``Gateway`` raise.
     """
     told_to_stop = _stop_signals()
@@ -108,7 +100,7 @@ def _serve_until_told(gateway: Gateway, access: Access, told_to_stop: threading.
     try:
         directory, head = writer.directory, writer.head
         if directory is None or head is None:
-            raise NotFoundedError("no alliance is founded in this database yet; found it first: clearing init ORIGIN")
+            raise BackOfficeError("no alliance is founded in this database yet; found it first: clearing init ORIGIN")
         _collect_garbage_seldom()
         address = gateway.server.address
         if access.credentials is None and not is_loopback(split_address(address)[0]):
@@ -126,7 +118,7 @@ def _serve_until_told(gateway: Gateway, access: Access, told_to_stop: threading.
     finally:
         gateway.stop()
     if has_stopped_itself:
-        raise WriterStoppedError(
+        raise BackOfficeError(
             "the gateway has ended because its writer stopped; the line above says why. If another writer has the log, "
             "start this one again as its standby; otherwise mend what the line says first"
         )

@@ -17,16 +17,16 @@ class InvalidDatabaseUrlError(ClearingError):
     """The database URL cannot be used as it is written; its text never repeats the URL, which may hold a password."""
 
 
+class LogDamagedError(ClearingError):
+    """The database's log or tables do not agree with themselves or with each other: something else changed them."""
+
+
 class DatabaseUnavailableError(ClearingError):
     """The database cannot be reached, or cannot do its work now. What was not committed has not happened."""
 
 
 class SchemaMismatchError(ClearingError):
     """The database's tables are not the ones this program works with."""
-
-
-class StoredStateError(ClearingError):
-    """The tables contradict each other or the batch being recorded, which correct operation never brings about."""
 
 
 UNAVAILABLE_STATES: Final = frozenset(

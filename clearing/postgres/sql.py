@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clearing.errors import ClearingError
 from clearing.postgres.bulk import Copy, Prepared, copy_in, execute_prepared
-from clearing.postgres.database_errors import StoredStateError
+from clearing.postgres.database_errors import LogDamagedError
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
@@ -32,7 +32,7 @@ Statement = Copy | Execution
 def execute(cursor: Cursor, statements: Iterable[Statement]) -> None:
     """Execute them in order, in the cursor's transaction.
 
-    Raises an execution's ``otherwise``, or ``StoredStateError``.
+    Raises an execution's ``otherwise``, or ``LogDamagedError``.
     """
     for statement in statements:
         if isinstance(statement, Copy):
@@ -43,8 +43,8 @@ def execute(cursor: Cursor, statements: Iterable[Statement]) -> None:
                 raise statement.otherwise or _not_as_loaded(statement, cursor.rowcount)
 
 
-def _not_as_loaded(statement: Execution, rows_found: int) -> StoredStateError:
-    return StoredStateError(
+def _not_as_loaded(statement: Execution, rows_found: int) -> LogDamagedError:
+    return LogDamagedError(
         f"{statement.rows} {statement.of_what} were to be changed, and the database has {rows_found} of them. The "
         "tables have been changed by other means than this program: rebuild them from the log."
     )

@@ -8,11 +8,7 @@ from clearing.errors import ClearingError
 
 
 class AddressError(ClearingError):
-    """The text is no address."""
-
-
-class PlainTextRefusedError(ClearingError):
-    """What is said at this address leaves the machine, and would not be encrypted."""
+    """The text is no address, or what would be sent there must not leave this machine."""
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -34,10 +30,10 @@ def is_loopback(host: str) -> bool:
 
 
 def require_plain_text_stays_here(address: str) -> None:
-    """Raise ``PlainTextRefusedError`` unless the address is loopback, ``AddressError`` if it is none."""
+    """Raise ``AddressError`` unless the address is loopback, and if it is none."""
     host, _ = split_address(address)
     if not is_loopback(host):
-        raise PlainTextRefusedError(
+        raise AddressError(
             f"{host} is not loopback, and without TLS whoever is on the way can read and change what is said: give "
             "certificates (docs/security.md), or say --insecure-plaintext (CLEARING_INSECURE_PLAINTEXT=true) where "
             "something else encrypts"

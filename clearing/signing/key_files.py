@@ -53,35 +53,15 @@ class KeyFileExistsError(KeyFileError):
     """A file of this name exists, and a secret is never overwritten."""
 
 
-class KeyFileUnreadableError(KeyFileError):
-    """The file cannot be read or written."""
-
-
-class KeyFileExposedError(KeyFileError):
-    """Others than the owner may read or change the file."""
-
-
-class NotAKeyFileError(KeyFileError):
-    """The file does not hold what it should."""
-
-
-class PassphraseError(KeyFileError):
-    """The passphrase is missing or wrong."""
-
-
-class KeyAlgorithmError(KeyFileError):
-    """The file holds a private key of another algorithm than Ed25519."""
-
-
 def write_private_key(path: Path, key: PrivateKey, passphrase: bytes | None = None) -> None:
     """Make a file of the key, with mode 0600, encrypted if a passphrase is given.
 
-    Raises ``KeyFileExistsError`` rather than overwrite, ``KeyFileUnreadableError`` and ``PassphraseError``.
+    Raises ``KeyFileExistsError`` rather than overwrite, and ``KeyFileError``.
     """
     encryption: KeySerializationEncryption = NoEncryption()
     if passphrase is not None:
         if not 1 <= len(passphrase) <= PASSPHRASE_BYTES_MAX:
-            raise PassphraseError(f"a passphrase has 1 to {PASSPHRASE_BYTES_MAX:,} bytes")
+            raise KeyFileError(f"a passphrase has 1 to {PASSPHRASE_BYTES_MAX:,} bytes")
         encryption = BestAvailableEncryption(passphrase)
     private_key = Ed25519PrivateKey.from_private_bytes(key.seed)
     write_private_file(path, private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
@@ -90,33 +70,33 @@ def write_private_key(path: Path, key: PrivateKey, passphrase: bytes | None = No
 def read_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     """The key in a file. A passphrase that the file does not need is not looked at.
 
-    Raises ``KeyFileMissingError``, ``KeyFileUnreadableError``, ``KeyFileExposedError``, ``NotAKeyFileError``,
-    ``PassphraseError`` and ``KeyAlgorithmError``.
+    Raises ``KeyFileMissingError``, and ``KeyFileError`` where it cannot be read, may be read by others, holds no
+    Ed25519 key, or the passphrase does not open it.
     """
     pem, mode = _read(path)
     # First what it is: a file that is no secret need not be made private.
     if _PRIVATE_KEY not in pem:
         held = next((f", but {name}" for mark, name in _OTHER_FILES.items() if mark in pem), " in PEM (PKCS#8)")
-        raise NotAKeyFileError(
+        raise KeyFileError(
             f"{path} does not hold a private key{held}; give the file made for the key, such as operator-NAME.pem"
         )
     _require_private(path, mode)
     is_encrypted = _ENCRYPTED in pem
     if is_encrypted and not passphrase:
-        raise PassphraseError(f"the key in {path} is encrypted; give its passphrase")
+        raise KeyFileError(f"the key in {path} is encrypted; give its passphrase")
     try:
         private_key = load_pem_private_key(pem, passphrase if is_encrypted else None)
     except UnsupportedAlgorithm:
-        raise KeyAlgorithmError(f"{path} holds a key of another algorithm; an Ed25519 key is needed") from None
+        raise KeyFileError(f"{path} holds a key of another algorithm; an Ed25519 key is needed") from None
     except (ValueError, TypeError):
         # TypeError: encrypted in an older form than PKCS#8. The library's texts are left out: they may quote the file.
         if is_encrypted:
-            raise PassphraseError(f"the passphrase does not open the key in {path}, or the file is damaged") from None
-        raise NotAKeyFileError(
+            raise KeyFileError(f"the passphrase does not open the key in {path}, or the file is damaged") from None
+        raise KeyFileError(
             f"{path} does not hold a private key in PEM (PKCS#8), or is damaged; give the file made for the key"
         ) from None
     if not isinstance(private_key, Ed25519PrivateKey):
-        raise KeyAlgorithmError(f"{path} holds a key of another algorithm; an Ed25519 key is needed")
+        raise KeyFileError(f"{path} holds a key of another algorithm; an Ed25519 key is needed")
     return PrivateKey(private_key.private_bytes_raw())
 
 
@@ -124,18 +104,18 @@ def write_private_file(path: Path, content: bytes) -> None:
     """Make a file that only its owner may read.
 
     Raises ``KeyFileExistsError`` rather than replace one: an overwritten key is lost for good.
-    Raises ``KeyFileUnreadableError`` where the folder does not take it.
+    Raises ``KeyFileError`` where the folder does not take it.
     """
     try:
         write_whole(path, content, mode=FOR_THE_OWNER, durable=True, replace=False)
     except FileExistsError:
         raise KeyFileExistsError(f"{path} exists and is not overwritten; move it away or choose another name") from None
     except OSError as error:
-        raise KeyFileUnreadableError(f"cannot write {path}: {error.strerror}") from None
+        raise KeyFileError(f"cannot write {path}: {error.strerror}") from None
 
 
 def read_private_file(path: Path) -> bytes:
-    """What the file holds. Raises ``KeyFileMissingError``, ``KeyFileUnreadableError`` and ``KeyFileExposedError``."""
+    """What the file holds. Raises ``KeyFileMissingError`` and ``KeyFileError``."""
     content, mode = _read(path)
     _require_private(path, mode)
     return content
@@ -147,20 +127,20 @@ def _read(path: Path) -> tuple[bytes, int]:
         with open(path, "rb", opener=_open_without_blocking) as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
-                raise KeyFileUnreadableError(f"{path} is not a file; name the file itself")
+                raise KeyFileError(f"{path} is not a file; name the file itself")
             content = file.read(FILE_BYTES_MAX + 1)
     except FileNotFoundError:
         raise KeyFileMissingError(f"there is no file {path}") from None
     except OSError as error:
-        raise KeyFileUnreadableError(f"cannot read {path}: {error.strerror}") from None
+        raise KeyFileError(f"cannot read {path}: {error.strerror}") from None
     if len(content) > FILE_BYTES_MAX:
-        raise KeyFileUnreadableError(f"{path} is larger than {FILE_BYTES_MAX:,} bytes; it is not the file you mean")
+        raise KeyFileError(f"{path} is larger than {FILE_BYTES_MAX:,} bytes; it is not the file you mean")
     return content, mode
 
 
 def _require_private(path: Path, mode: int) -> None:
     if mode & _OTHERS:
-        raise KeyFileExposedError(
+        raise KeyFileError(
             f"{path} may be read or changed by others (mode {mode & 0o777:04o}); "
             f"make it private first: chmod 600 {path}"
         )

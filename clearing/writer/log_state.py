@@ -13,9 +13,10 @@ from clearing.contract.log_identity import log_id_of
 from clearing.deciding.batch_record import Head, LogEntry
 from clearing.log.tree import RightEdge
 from clearing.model import CreateAlliance, EntryIndex, KeyId, Outcome, WindowId
+from clearing.postgres.database_errors import LogDamagedError
 from clearing.postgres.head import read_head
 from clearing.postgres.reading.log_reads import read_window_starts, stream_instructions
-from clearing.postgres.reading.stored_log import LogDamagedError, stored_leaf, stored_tiles
+from clearing.postgres.reading.stored_log import stored_leaf, stored_tiles
 from clearing.rules.actions import rule_of
 from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory

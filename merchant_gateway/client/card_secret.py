@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from clearing.signing.key_files import (
+    KeyFileError,
     KeyFileExistsError,
     KeyFileMissingError,
-    NotAKeyFileError,
     read_private_file,
     write_private_file,
 )
@@ -38,7 +38,7 @@ def card_secret(path: Path) -> bytes:
 def _read(path: Path) -> bytes:
     text = _TEXT.fullmatch(read_private_file(path))
     if text is None:
-        raise NotAKeyFileError(
+        raise KeyFileError(
             f"{path} does not hold {SECRET_BYTES} bytes in hexadecimal; give the file that the card tokens were "
             "derived from, or a name that is not taken to begin anew"
         )

@@ -56,8 +56,8 @@ class GatewayChannel(Closing):
         """``address`` is host and port; ``origin`` is the alliance's, which tokens are made for.
 
         Without ``credentials`` (see ``merchant_gateway.client.tls``) the connection is not encrypted: only for a
-        gateway on the same machine. Raises ``PlainTextRefusedError`` for another, unless ``insecure_plaintext`` allows
-        it, and ``AddressError`` if it is no address.
+        gateway on the same machine. Raises ``AddressError`` for another, unless ``insecure_plaintext`` allows
+        it, and if it is no address.
         """
         if credentials is None and not insecure_plaintext:
             require_plain_text_stays_here(address)

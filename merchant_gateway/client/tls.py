@@ -32,34 +32,6 @@ class TlsFileError(ClearingError):
     """A certificate or key for TLS cannot be used. The text never shows what a key's file holds."""
 
 
-class CertificateMissingError(TlsFileError):
-    """There is no such file."""
-
-
-class CertificateUnreadableError(TlsFileError):
-    """The file cannot be read."""
-
-
-class NotACertificateError(TlsFileError):
-    """The file does not hold certificates in PEM."""
-
-
-class CertificateExpiredError(TlsFileError):
-    """A certificate's validity is over."""
-
-
-class CertificateNotYetValidError(TlsFileError):
-    """A certificate's validity has not begun."""
-
-
-class NotATlsKeyError(TlsFileError):
-    """The file does not hold a private key in PEM, or its passphrase is missing or wrong."""
-
-
-class CertificateKeyMismatchError(TlsFileError):
-    """The private key is not the certificate's."""
-
-
 def _utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
@@ -111,14 +83,14 @@ def _certificate_and_key(
     except TypeError:
         # A passphrase for a key that needs none, which is no fault: one passphrase serves all files of a home folder.
         if passphrase is None:
-            raise NotATlsKeyError(f"the key in {key} is encrypted; give its passphrase") from None
+            raise TlsFileError(f"the key in {key} is encrypted; give its passphrase") from None
         return _certificate_and_key(certificate, key, None, now)
     except (ValueError, UnsupportedAlgorithm):
         # The library's texts are left out: they may quote the file.
-        raise NotATlsKeyError(f"{key} does not hold a private key in PEM that its passphrase opens") from None
+        raise TlsFileError(f"{key} does not hold a private key in PEM that its passphrase opens") from None
     der, form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if private_key.public_key().public_bytes(der, form) != chain[0].public_key().public_bytes(der, form):
-        raise CertificateKeyMismatchError(
+        raise TlsFileError(
             f"the key in {key} is not that of the first certificate in {certificate}; name the two that were made "
             "together"
         )
@@ -140,20 +112,20 @@ def _certificates(path: Path) -> list[x509.Certificate]:
         with path.open("rb") as file:
             pem = file.read(FILE_BYTES_MAX * 16 + 1)
     except FileNotFoundError:
-        raise CertificateMissingError(f"there is no file {path}") from None
+        raise TlsFileError(f"there is no file {path}") from None
     except OSError as error:
-        raise CertificateUnreadableError(f"cannot read {path}: {error.strerror}") from None
+        raise TlsFileError(f"cannot read {path}: {error.strerror}") from None
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise NotACertificateError(f"{path} does not hold certificates in PEM; give the file made for it") from None
+        raise TlsFileError(f"{path} does not hold certificates in PEM; give the file made for it") from None
 
 
 def _require_valid(certificate: x509.Certificate, path: Path, now: datetime.datetime) -> None:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now > ends:
-        raise CertificateExpiredError(f"a certificate in {path} was valid until {ends:%Y-%m-%d %H:%M} UTC; renew it")
+        raise TlsFileError(f"a certificate in {path} was valid until {ends:%Y-%m-%d %H:%M} UTC; renew it")
     if now < begins:
-        raise CertificateNotYetValidError(
+        raise TlsFileError(
             f"a certificate in {path} is valid from {begins:%Y-%m-%d %H:%M} UTC on; wait, or set this machine's clock"
         )

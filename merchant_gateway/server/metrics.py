@@ -12,19 +12,16 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
 from clearing.closing import Closing
-from clearing.errors import ClearingError, ErrorReason
+from clearing.errors import ErrorReason
 from clearing.model import Outcome
 from clearing.runtime.addresses import is_loopback, split_address
 from clearing.runtime.metrics import NO_METRICS, BatchSummary, Metrics, Stage, WriterGauges
+from merchant_gateway.server.listening import ListenError
 
 logger = structlog.get_logger()
 
 BATCH_BUCKETS: Final = (1, 10, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 SECONDS_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
-
-
-class MetricsListenError(ClearingError):
-    """The metrics cannot be served where they were told to."""
 
 
 class PrometheusMetrics(Metrics):
@@ -106,11 +103,11 @@ class MetricsEndpoint(Closing):
     def __init__(self, address: str, metrics: PrometheusMetrics) -> None:
         """Serve at ``address``, host and port; port 0 takes a free one.
 
-        Raises ``AddressError`` if it is no address, ``MetricsListenError`` if it is not loopback or the port is in use.
+        Raises ``AddressError`` if it is no address, ``ListenError`` if it is not loopback or the port is in use.
         """
         host, port = split_address(address)
         if not is_loopback(host):
-            raise MetricsListenError(
+            raise ListenError(
                 f"cannot serve metrics at {address}: {host} is not loopback, and whoever reached it could read them; "
                 "choose an address such as 127.0.0.1:9464"
             )
@@ -119,7 +116,7 @@ class MetricsEndpoint(Closing):
                 port, host.strip("[]"), registry=metrics.registry
             )
         except OSError as error:
-            raise MetricsListenError(
+            raise ListenError(
                 f"cannot serve metrics at {address}: {error.strerror or error}; stop the other program or choose "
                 "another with --metrics-address"
             ) from None

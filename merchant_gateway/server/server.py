@@ -8,12 +8,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from clearing.errors import ClearingError
 from clearing.runtime.addresses import require_plain_text_stays_here, split_address
 from merchant_gateway.server.admission import Admission
 from merchant_gateway.server.call_report import CallReport
 from merchant_gateway.server.errors import ErrorInterceptor
 from merchant_gateway.server.health import Health
+from merchant_gateway.server.listening import ListenError
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """Above what any call of ours may carry, so that a call too large hears our reason instead of the transport's."""
@@ -32,10 +32,6 @@ AddService = Callable[[grpc.Server], None]
 """Adds one service to a server."""
 
 
-class ListenError(ClearingError):
-    """The server cannot listen where it was told to."""
-
-
 class GatewayServer:
     """A server of the clearing house's services that can be started and stopped."""
 
@@ -52,9 +48,9 @@ class GatewayServer:
     ) -> None:
         """Listen on ``address``, host and port; port 0 takes a free one.
 
-        Without ``credentials`` traffic is not encrypted, so it must not leave the machine: ``PlainTextRefusedError``
+        Without ``credentials`` traffic is not encrypted, so it must not leave the machine: ``AddressError``
         unless the address is loopback or ``insecure_plaintext`` allows it. Raises ``ListenError`` if the port is in
-        use or the address is not this machine's, ``AddressError`` if it is none.
+        use or the address is not this machine's, ``AddressError`` also if it is none.
 
         Health says while serving what ``is_able`` says; ``report`` is told how each call ended.
         """

@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.errors import BenchFailedError
 from benchmarks.load import CallsMade
 from benchmarks.measures import percentile_ms
-from benchmarks.run import BenchFailedError, require_right
+from benchmarks.run import require_right
 from benchmarks.verification import Verification
 from clearing.model import Outcome
 from tests.back_office.installation import ROOT

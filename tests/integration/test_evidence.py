@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from back_office.client.earlier import EarlierFileError, read_evidence
+from back_office.client.earlier import read_evidence
+from back_office.errors import BackOfficeError
 from clearing.audit.evidence import TwoLogsError
 from clearing.audit.folder_proof import prove_reference
 from clearing.calendar import moment_of
@@ -178,7 +179,7 @@ def test_a_file_that_the_alliance_has_not_signed_proves_nothing(alliance: Allian
         "altered receipt": receipt.SerializeToString(),
     }.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(EarlierFileError, match=f"{name} proves nothing"):
+        with pytest.raises(BackOfficeError, match=f"{name} proves nothing"):
             read_evidence([tmp_path / name], verifier)
 
 

@@ -20,7 +20,8 @@ from clearing.model import Outcome
 from clearing.runtime.addresses import AddressError
 from clearing.runtime.metrics import BatchSummary, Stage
 from clearing.v1 import presentment_pb2
-from merchant_gateway.server.metrics import MetricsEndpoint, MetricsListenError, PrometheusMetrics
+from merchant_gateway.server.listening import ListenError
+from merchant_gateway.server.metrics import MetricsEndpoint, PrometheusMetrics
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, Alliance
 from tests.integration.command import served
 from tests.integration.held_up import decided_ahead, held_up, is_held_up
@@ -175,10 +176,10 @@ def test_the_endpoint_names_what_is_wrong_with_its_address() -> None:
     metrics = PrometheusMetrics()
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(MetricsListenError, match=r"Address already in use; .* --metrics-address"),
+        pytest.raises(ListenError, match=r"Address already in use; .* --metrics-address"),
     ):
         MetricsEndpoint(f"127.0.0.1:{taken.getsockname()[1]}", metrics)
-    with pytest.raises(MetricsListenError, match=r"0\.0\.0\.0 is not loopback"):
+    with pytest.raises(ListenError, match=r"0\.0\.0\.0 is not loopback"):
         MetricsEndpoint("0.0.0.0:9464", metrics)
     with pytest.raises(AddressError):
         MetricsEndpoint("9464", metrics)

@@ -13,7 +13,7 @@ from back_office.host.assembly import Gateway
 from clearing.contract.receipt import Receipt
 from clearing.errors import ErrorReason
 from clearing.model import Outcome
-from clearing.postgres.reading.stored_log import LogDamagedError
+from clearing.postgres.database_errors import LogDamagedError
 from clearing.runtime.metrics import BatchSummary, Metrics
 from clearing.v1.audit_pb2 import ListEntriesRequest
 from clearing.v1.operations_pb2 import GetAllianceRequest

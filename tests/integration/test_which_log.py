@@ -14,7 +14,7 @@ from clearing.contract.entry import timestamp_of
 from clearing.contract.log_identity import log_id_of
 from clearing.log.tiles import TILE_WIDTH
 from clearing.model import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND, Instant
-from clearing.postgres.reading.stored_log import LogDamagedError
+from clearing.postgres.database_errors import LogDamagedError
 from clearing.signing.envelope import sign_envelope
 from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, operations_pb2, presentment_pb2

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, select, text
 from clearing.deciding.batch_record import BatchRecord, Head
 from clearing.model import Burn, Earn, Instant, OpenCard, Points
 from clearing.postgres.database import snapshot
-from clearing.postgres.database_errors import StoredStateError
+from clearing.postgres.database_errors import LogDamagedError
 from clearing.postgres.head import FencedError, read_head
 from clearing.postgres.reading.books import check_books
 from clearing.postgres.tables import metadata
@@ -104,7 +104,7 @@ def test_a_batch_decided_on_a_card_that_the_database_does_not_hold_is_not_record
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM cards"))
     before = _counts(engine)
-    with pytest.raises(StoredStateError, match="1 cards"), engine.begin() as connection:
+    with pytest.raises(LogDamagedError, match="1 cards"), engine.begin() as connection:
         record_batch(connection, record)
     assert _counts(engine) == before
 

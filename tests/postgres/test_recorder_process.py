@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from clearing.model import Earn, OpenCard, Points
 from clearing.postgres.database import snapshot
-from clearing.postgres.database_errors import DatabaseUnavailableError, StoredStateError
+from clearing.postgres.database_errors import DatabaseUnavailableError, LogDamagedError
 from clearing.postgres.head import FencedError, read_head
 from clearing.postgres.reading.books import check_books
 from clearing.postgres.writing import recorder_process
@@ -73,7 +73,7 @@ def test_a_batch_decided_on_an_older_head_is_fenced(alliance: StoredAlliance, re
 def test_tables_that_are_not_as_loaded_are_named(alliance: StoredAlliance, recorder: RecorderProcess) -> None:
     record = decided(alliance, "earn")
     answer_of(alliance.engine, "WITH gone AS (DELETE FROM cards RETURNING 1) SELECT count(*) FROM gone")
-    with pytest.raises(StoredStateError, match="1 cards were to be changed, and the database has 0 of them"):
+    with pytest.raises(LogDamagedError, match="1 cards were to be changed, and the database has 0 of them"):
         recorder.commit(statements_of(record))
 
 

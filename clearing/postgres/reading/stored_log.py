@@ -8,14 +8,10 @@ import sqlalchemy
 
 from clearing.contract.receipt import Receipt
 from clearing.deciding.batch_record import Head
-from clearing.errors import ClearingError
 from clearing.log.tile_reader import ReadTile, TileReader
 from clearing.model import EntryIndex
+from clearing.postgres.database_errors import LogDamagedError
 from clearing.postgres.reading.log_reads import read_entries, read_entry, read_tile
-
-
-class LogDamagedError(ClearingError):
-    """The stored log does not agree with itself."""
 
 
 def stored_tiles(connection: sqlalchemy.Connection) -> ReadTile:

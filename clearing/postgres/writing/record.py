@@ -19,7 +19,7 @@ from clearing.rules.ledger import RecordedInstruction, RecordedTransaction
 def statements_of(record: BatchRecord) -> Iterator[Statement]:
     """What writes the batch, in order.
 
-    Executing it raises ``FencedError`` where the head in the database is not ``old_head``, and ``StoredStateError``
+    Executing it raises ``FencedError`` where the head in the database is not ``old_head``, and ``LogDamagedError``
     where the tables do not hold what was loaded from them. The head is swapped first: a fenced writer learns it before
     it has written anything, and a second writer that comes meanwhile waits for this batch only.
     """

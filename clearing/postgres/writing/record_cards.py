@@ -42,7 +42,7 @@ def changes_of_cards(
 ) -> Iterator[Statement]:
     """What makes the table of cards hold ``after``. What postings do not touch has not changed.
 
-    ``opened`` are the new cards, each with the entry that opened it. It is a StoredStateError if a card that should be
+    ``opened`` are the new cards, each with the entry that opened it. It is a LogDamagedError if a card that should be
     there is not.
     """
     changes: dict[CardToken, str] = {}

@@ -7,15 +7,12 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from clearing.contract.bounds import slug
-from clearing.errors import ClearingError, Rejection
+from clearing.errors import Rejection
 from clearing.model import MerchantId, StoreId
 from merchant_gateway.client.baskets.csv_file import CsvFileError, Fault, read_rows
+from merchant_gateway.client.baskets.errors import BasketJobError
 
 HEADER = ("store_id", "merchant")
-
-
-class NoMerchantsError(ClearingError):
-    """There is no merchant to give a store to."""
 
 
 def read_store_merchants(path: Path) -> dict[StoreId, MerchantId]:
@@ -43,12 +40,12 @@ def hashed_store_merchants(stores: Iterable[StoreId], merchants: Collection[Merc
     """Each store's merchant by hash.
 
     Of the merchants in the order of their identifiers it is the one at the place: the first 8 bytes of the SHA-256 of
-    the store's identifier, as a big-endian number, modulo the number of merchants. Raises ``NoMerchantsError`` if
+    the store's identifier, as a big-endian number, modulo the number of merchants. Raises ``BasketJobError`` if
     there is none.
     """
     ordered = sorted(merchants)
     if not ordered:
-        raise NoMerchantsError("the alliance has no merchants yet; have the operator admit some")
+        raise BasketJobError("the alliance has no merchants yet; have the operator admit some")
     return {store: ordered[_number_of(store) % len(ordered)] for store in stores}
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from clearing.calendar import moment_of
 from clearing.clock import WallClock, system_time
-from clearing.errors import ClearingError, ErrorReason
+from clearing.errors import ErrorReason
 from clearing.model import MICROSECONDS_PER_DAY, ClockKind, Instant, MerchantId, Reference
 from clearing.signing.keys import PrivateKey
 from merchant_gateway.client.baskets.basket_file import read_baskets
+from merchant_gateway.client.baskets.errors import BasketJobError
 from merchant_gateway.client.baskets.presenting import Presenter, Progress
 from merchant_gateway.client.baskets.store_merchants import hashed_store_merchants, read_store_merchants
 from merchant_gateway.client.baskets.summary import BasketSummary, Kind, Tally
@@ -25,22 +26,6 @@ from merchant_gateway.client.gateway_error import GatewayError
 
 NAMED = 5
 """How many of many are named in an error."""
-
-
-class BasketJobError(ClearingError):
-    """The job cannot begin; nothing was presented."""
-
-
-class MissingKeysError(BasketJobError):
-    """A merchant whose stores occur in the file has no key here."""
-
-
-class StoresNotOpenError(BasketJobError):
-    """Stores in the file are not open, or are another merchant's."""
-
-
-class LateBasketsError(BasketJobError):
-    """Most baskets are older than the alliance takes."""
 
 
 def submit_baskets(
@@ -96,7 +81,7 @@ def _plan(
 def _require_keys(earning: Sequence[PlannedBasket], keys: Mapping[MerchantId, PrivateKey]) -> None:
     missing = sorted({planned.merchant for planned in earning} - keys.keys())
     if missing:
-        raise MissingKeysError(f"there is no key of {_some(missing)}; give each merchant's own key")
+        raise BasketJobError(f"there is no key of {_some(missing)}; give each merchant's own key")
 
 
 def _require_open_stores(
@@ -112,7 +97,7 @@ def _require_open_stores(
         }
     )
     if wrong:
-        raise StoresNotOpenError(
+        raise BasketJobError(
             f"{len(wrong):,} stores are not open under the merchant they are mapped to: {_some(wrong)}; have the "
             "operator open them (clearing store open), or correct the mapping"
         )
@@ -134,11 +119,11 @@ def _require_recent(
         return
     told = f"{late:,} of {len(earning):,} baskets happened before {moment_of(earliest):%Y-%m-%d %H:%M} UTC"
     if alliance.clock is ClockKind.SYSTEM:
-        raise LateBasketsError(
+        raise BasketJobError(
             f"{told}; the alliance refuses for good what is presented more than {days} days later. To replay past "
             "months, found an alliance whose ledger follows the presentments' times: clearing init --clock presented"
         )
-    raise LateBasketsError(
+    raise BasketJobError(
         f"{told}; the ledger's time has come to {moment_of(alliance.accepted_at):%Y-%m-%d %H:%M} UTC and never goes "
         f"back, and what is more than {days} days older is refused for good. Present files in the order of time, to an "
         "alliance founded before the first basket"

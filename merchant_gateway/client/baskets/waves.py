@@ -16,22 +16,18 @@ from pathlib import Path
 
 from clearing.calendar import LocalCalendar
 from clearing.card_token import derived_token
-from clearing.errors import ClearingError
 from clearing.model import POINTS_PER_TRANSACTION_MAX, CardToken, Instant, MerchantId, Points, StoreId
 from merchant_gateway.client.baskets.basket_file import Basket
 from merchant_gateway.client.baskets.csv_file import CsvFileError, Fault
+from merchant_gateway.client.baskets.errors import BasketJobError
 
 BASKETS_PER_WAVE_MAX = 126
 """All one merchant's, opening cards, with the longest identifiers, they still fit into a presentment of 40 KiB."""
 
 
-class BasketRulesError(ClearingError):
-    """The numbers by which baskets earn and burn are out of bounds."""
-
-
 @dataclass(frozen=True, slots=True)
 class BasketRules:
-    """By what baskets earn and burn. Raises ``BasketRulesError``."""
+    """By what baskets earn and burn. Raises ``BasketJobError``."""
 
     points_per_major_unit: Decimal
     """Points that one major unit of the currency earns; what a basket earns is rounded down to whole points."""
@@ -41,9 +37,9 @@ class BasketRules:
     def __post_init__(self) -> None:
         """Check the bounds."""
         if not self.points_per_major_unit.is_finite() or self.points_per_major_unit <= 0:
-            raise BasketRulesError("the points per major unit of the currency must be a number above 0")
+            raise BasketJobError("the points per major unit of the currency must be a number above 0")
         if not 1 <= self.burn_points <= POINTS_PER_TRANSACTION_MAX:
-            raise BasketRulesError(f"the points of a burn must be 1 to {POINTS_PER_TRANSACTION_MAX:,}")
+            raise BasketJobError(f"the points of a burn must be 1 to {POINTS_PER_TRANSACTION_MAX:,}")
 
     def points_of(self, amount_minor: int, currency_decimals: int) -> Points:
         """What an amount earns, exactly, rounded down."""

@@ -12,11 +12,8 @@ from clearing.calendar import moment_of
 from clearing.model import Instant, MerchantId, StoreId
 from merchant_gateway.client.baskets.basket_file import Basket, read_baskets
 from merchant_gateway.client.baskets.csv_file import CsvFileError, CsvUnreadableError, Fault
-from merchant_gateway.client.baskets.store_merchants import (
-    NoMerchantsError,
-    hashed_store_merchants,
-    read_store_merchants,
-)
+from merchant_gateway.client.baskets.errors import BasketJobError
+from merchant_gateway.client.baskets.store_merchants import hashed_store_merchants, read_store_merchants
 from merchant_gateway.client.card_secret import card_secret
 from tests.zones import calendar_of
 
@@ -259,7 +256,7 @@ def test_the_hash_is_the_documented_one() -> None:
 
 
 def test_without_merchants_no_store_is_given_away() -> None:
-    with pytest.raises(NoMerchantsError, match="admit"):
+    with pytest.raises(BasketJobError, match="admit"):
         hashed_store_merchants([StoreId("319")], [])
 
 

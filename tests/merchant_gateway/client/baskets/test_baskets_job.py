@@ -13,12 +13,8 @@ from clearing.model import MerchantId, Outcome, Points, Reference
 from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2
 from merchant_gateway.client.baskets.csv_file import CsvFileError
-from merchant_gateway.client.baskets.submission import (
-    LateBasketsError,
-    MissingKeysError,
-    StoresNotOpenError,
-    submit_baskets,
-)
+from merchant_gateway.client.baskets.errors import BasketJobError
+from merchant_gateway.client.baskets.submission import submit_baskets
 from merchant_gateway.client.baskets.summary import BasketSummary
 from merchant_gateway.client.baskets.waves import BasketRules
 from merchant_gateway.client.connection import MerchantConnection
@@ -137,7 +133,7 @@ def test_a_store_that_is_not_open_or_anothers_presents_nothing(
     tmp_path: Path, alliance: Alliance, connection: MerchantConnection
 ) -> None:
     size = log_size(connection)
-    with pytest.raises(StoresNotOpenError, match=r"1 stores are not open .*garage-1 of bakery; have the operator"):
+    with pytest.raises(BasketJobError, match=r"1 stores are not open .*garage-1 of bakery; have the operator"):
         run(
             tmp_path,
             alliance,
@@ -145,7 +141,7 @@ def test_a_store_that_is_not_open_or_anothers_presents_nothing(
             BASKETS + "6,h1,garage-1,2026-02-01T00:00:00,1.00,0.00\n",
             "store_id,merchant\nbakery-1,bakery\ncinema-1,cinema\ngarage-1,bakery\n",
         )
-    with pytest.raises(StoresNotOpenError, match="bakery-1 of cinema"):
+    with pytest.raises(BasketJobError, match="bakery-1 of cinema"):
         run(tmp_path, alliance, connection, mapping="store_id,merchant\nbakery-1,cinema\ncinema-1,cinema\n")
     assert log_size(connection) == size
 
@@ -154,7 +150,7 @@ def test_a_merchant_without_a_key_presents_nothing(
     tmp_path: Path, alliance: Alliance, connection: MerchantConnection
 ) -> None:
     size = log_size(connection)
-    with pytest.raises(MissingKeysError, match="no key of garage"):
+    with pytest.raises(BasketJobError, match="no key of garage"):
         run(tmp_path, alliance, connection, mapping="store_id,merchant\nbakery-1,garage\ncinema-1,cinema\n")
     assert log_size(connection) == size
 
@@ -174,7 +170,7 @@ def test_old_baskets_are_not_presented_to_an_alliance_on_the_system_clock(tmp_pa
         with MerchantConnection(alliance.gateway.server.address, alliance.identity) as connection:
             size = log_size(connection)
             old = BASKETS.replace("2026-", "2017-")
-            with pytest.raises(LateBasketsError, match=r"4 of 4 baskets .*clearing init --clock presented"):
+            with pytest.raises(BasketJobError, match=r"4 of 4 baskets .*clearing init --clock presented"):
                 run(tmp_path, alliance, connection, old)
             assert log_size(connection) == size
 
@@ -185,7 +181,7 @@ def test_baskets_before_the_ledgers_time_are_told_but_a_run_that_began_is_finish
     run(tmp_path, alliance, connection, HEADER + BASKETS.splitlines(keepends=True)[1])
     alliance.travel("2026-06-01 12:00:00")
     alliance.accept(open_store=instruction_pb2.OpenStore(merchant="bakery", store="bakery-2"))
-    with pytest.raises(LateBasketsError, match="ledger's time has come to 2026-06-01"):
+    with pytest.raises(BasketJobError, match="ledger's time has come to 2026-06-01"):
         run(tmp_path, alliance, connection, BASKETS.replace("\n1,", "\n7,"))
     resumed = run(tmp_path, alliance, connection)
     assert resumed.replayed == 2

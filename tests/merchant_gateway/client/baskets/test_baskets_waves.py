@@ -21,15 +21,10 @@ from clearing.model import Instant, MerchantId, Outcome, Points, StoreId
 from clearing.v1.envelope_pb2 import Envelope
 from merchant_gateway.client.baskets.basket_file import Basket
 from merchant_gateway.client.baskets.csv_file import CsvFileError
+from merchant_gateway.client.baskets.errors import BasketJobError
 from merchant_gateway.client.baskets.presenting import Presenter
 from merchant_gateway.client.baskets.summary import Tally
-from merchant_gateway.client.baskets.waves import (
-    BASKETS_PER_WAVE_MAX,
-    BasketPlan,
-    BasketRules,
-    BasketRulesError,
-    plan_baskets,
-)
+from merchant_gateway.client.baskets.waves import BASKETS_PER_WAVE_MAX, BasketPlan, BasketRules, plan_baskets
 from merchant_gateway.client.transaction_receipt import TransactionReceipt
 from tests.merchant_gateway.client.rules_alliance import (
     FOUNDED_AT,
@@ -179,13 +174,13 @@ def test_points_are_rounded_down_exactly() -> None:
 
 @pytest.mark.parametrize("rate", ["0", "-1", "NaN", "Infinity"])
 def test_a_rate_that_earns_nothing_sensible_is_refused(rate: str) -> None:
-    with pytest.raises(BasketRulesError, match="above 0"):
+    with pytest.raises(BasketJobError, match="above 0"):
         BasketRules(Decimal(rate), Points(1))
 
 
 @pytest.mark.parametrize("burn_points", [0, -1, 1_000_000_001])
 def test_a_burn_out_of_bounds_is_refused(burn_points: int) -> None:
-    with pytest.raises(BasketRulesError, match="1 to 1,000,000,000"):
+    with pytest.raises(BasketJobError, match="1 to 1,000,000,000"):
         BasketRules(Decimal(1), Points(burn_points))
 
 
