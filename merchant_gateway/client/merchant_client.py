@@ -135,6 +135,7 @@ class MerchantClient(Closing):
         ``alliance`` is what the operator's ``alliance.json`` says (``read_alliance``).
         """
         self.merchant = merchant
+        self.log = alliance
         self.verifier = alliance.verifier
         self._key = key
         self._wall_clock = wall_clock

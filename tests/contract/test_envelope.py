@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from clearing.contract import instruction as instruction_contract
 from clearing.contract import presentment as presentment_contract
 from clearing.contract.bounds import PAYLOAD_BYTES_MAX, SIGNATURES_MAX, TRANSACTIONS_MAX
 from clearing.contract.entry import ENTRY_BYTES_MAX, encode_instruction_entry, encode_presentment_entry, timestamp_of
+from clearing.contract.instruction import DECODERS
 from clearing.contract.presentment import decode_presentment
 from clearing.deciding.authentication import authenticate_founding
 from clearing.errors import ErrorReason, Rejection
@@ -33,7 +36,7 @@ from clearing.model import (
 )
 from clearing.signing.envelope import check_shape, pre_authentication_encoding, sign_envelope, signers_among
 from clearing.signing.keys import PrivateKey
-from clearing.v1 import presentment_pb2
+from clearing.v1 import instruction_pb2, presentment_pb2
 from clearing.v1.envelope_pb2 import Envelope, Signature
 
 LAST_INSTANT = Instant(4_102_444_799_999_999)
@@ -125,6 +128,59 @@ def test_the_largest_entry_of_an_instruction_fits_into_a_bundle() -> None:
     last = EntryIndex(2**63 - 1)
     result = InstructionResult(max(Outcome), WindowRange(last, last), Points(2**63 - 1))
     assert len(encode_instruction_entry(envelope, LAST_INSTANT, result, LAST_LINKS)) <= ENTRY_BYTES_MAX - ROOM_BYTES
+
+
+LIST_BOUNDS = {
+    "operator_keys": bounds.OPERATOR_KEYS_MAX,
+    "card_tokens": bounds.EXPIRE_CARDS_MAX,
+    "changes": bounds.OFFSET_CHANGES_MAX,
+}
+"""Of each list in an action, how many it holds at most."""
+BOUNDED_BY_THE_PAYLOAD = {"statement_digests", "payments"}
+"""Lists that have no bound of their own: an alliance with more cannot propose a settlement."""
+LONGEST_TEXT = "x" * 512
+"""Longer than any text that the contract takes."""
+
+
+def largest(message: Message) -> Message:
+    """The message with every field set, its texts and lists longer than their bounds or as long."""
+    for field in message.DESCRIPTOR.fields:
+        if field.name in BOUNDED_BY_THE_PAYLOAD:
+            continue
+        is_list = field.is_repeated
+        assert not is_list or field.name in LIST_BOUNDS, f"say in LIST_BOUNDS how many {field.full_name} may be"
+        if field.message_type is not None:
+            for _ in range(LIST_BOUNDS[field.name] if is_list else 1):
+                largest(getattr(message, field.name).add() if is_list else getattr(message, field.name))
+        elif is_list:
+            getattr(message, field.name).extend([random_token()] * LIST_BOUNDS[field.name])
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            setattr(message, field.name, LONGEST_TEXT)
+        elif field.type == FieldDescriptor.TYPE_BYTES:
+            setattr(message, field.name, bytes(64))
+        elif field.type in (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64):
+            setattr(message, field.name, 2**63 - 1)
+        elif field.type == FieldDescriptor.TYPE_BOOL:
+            setattr(message, field.name, True)
+        else:
+            setattr(message, field.name, 2**31 - 1)
+    return message
+
+
+@pytest.mark.parametrize("action", sorted(DECODERS))
+def test_every_action_at_its_bounds_fits_into_a_payload(action: str) -> None:
+    """So that none is within its own bounds and yet refused as PAYLOAD_TOO_LARGE."""
+    instruction = instruction_pb2.Instruction(
+        origin="o" * 512,
+        reference="r" * 64,
+        log_id=bytes(16),
+        merchant="m" * 32,
+        issued_at=timestamp_of(LAST_INSTANT),
+        expires_at=timestamp_of(LAST_INSTANT),
+    )
+    largest(getattr(instruction, action)).SetInParent()
+    assert instruction.WhichOneof("action") == action
+    assert instruction.ByteSize() <= PAYLOAD_BYTES_MAX
 
 
 @pytest.mark.parametrize("kind", TransactionKind)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clearing.contract.log_identity import LogIdentity
 from clearing.errors import ClearingError
 from clearing.model import MerchantId
 from merchant_gateway.client.sqlite_file import SqliteFile, is_error
@@ -18,6 +19,7 @@ SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE outbox (
     origin TEXT NOT NULL,
+    log_id BLOB NOT NULL,
     merchant TEXT NOT NULL,
     late_presentment_days INTEGER
 ) STRICT;
@@ -53,12 +55,15 @@ class OutboxDamagedError(OutboxError):
 
 
 class OutboxFile:
-    """One file for one merchant of one alliance. Any thread may use it; each process opens it for itself."""
+    """One file for one merchant and one log of an alliance: nothing in it is presented to another.
 
-    def __init__(self, path: Path, origin: str, merchant: MerchantId) -> None:
+    Any thread may use it; each process opens it for itself.
+    """
+
+    def __init__(self, path: Path, log: LogIdentity, merchant: MerchantId) -> None:
         """Open the file, or make it. Raises ``OutboxError`` if it is damaged, something else or somebody else's."""
         self.path = path
-        self._origin = origin
+        self._log = log
         self._merchant = merchant
         with self._translated_errors():
             # Each commit waits for the disk; on macOS that takes more than an ordinary fsync.
@@ -94,7 +99,7 @@ class OutboxFile:
             if kind == [0, 0] and not cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 for statement in _SCHEMA.split(";")[:-1]:
                     cursor.execute(statement)
-                cursor.execute("INSERT INTO outbox VALUES (?, ?, NULL)", (self._origin, self._merchant))
+                cursor.execute("INSERT INTO outbox VALUES (?, ?, ?, NULL)", self._owner())
                 cursor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 cursor.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif kind != [APPLICATION_ID, SCHEMA_VERSION]:
@@ -104,12 +109,17 @@ class OutboxFile:
             (finding,) = cursor.execute("PRAGMA quick_check(1)").fetchone()
             if finding != "ok":
                 raise self._damaged(finding.splitlines()[-1])
-            owner = cursor.execute("SELECT origin, merchant FROM outbox").fetchone()
-        if owner != (self._origin, self._merchant):
+            owner = cursor.execute("SELECT origin, log_id, merchant FROM outbox").fetchone()
+        if owner != self._owner():
+            origin, log_id, merchant = owner
             raise OutboxError(
-                f"{self.path} holds sales of {owner[1]} for {owner[0]}, and this is {self._merchant} of "
-                f"{self._origin}; one file a merchant and alliance"
+                f"{self.path} holds sales of {merchant} for the log {log_id.hex()} of {origin}, and this is "
+                f"{self._merchant} for {self._log.log_id.hex()} of {self._log.origin}; one file a merchant and log"
             )
+
+    def _owner(self) -> tuple[str, bytes, str]:
+        """Whose sales are in the file."""
+        return self._log.origin, self._log.log_id, self._merchant
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:

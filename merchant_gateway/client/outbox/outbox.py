@@ -70,7 +70,7 @@ class Outbox(Closing):
         self._floor_limit = floor_limit
         self._patience_seconds = patience_seconds
         self._wall_clock = wall_clock
-        self._file = OutboxFile(path, client.verifier.name, client.merchant)
+        self._file = OutboxFile(path, client.log, client.merchant)
         self._sales = Sales(self._file)
         self._drain_lock = DrainLock(path)
         self._closing = threading.Event()

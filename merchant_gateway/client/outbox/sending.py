@@ -48,6 +48,7 @@ SALE_AT_FAULT = frozenset(
         ErrorReason.MALFORMED_CARD_TOKEN,
         ErrorReason.POINTS_OUT_OF_RANGE,
         ErrorReason.BAD_SIGNATURE,
+        ErrorReason.SIGNED_BEFORE_FOUNDING,
     }
 )
 """Reasons that lie in one sale's bytes, so that other sales may well pass."""

@@ -527,6 +527,21 @@ def test_a_till_whose_clock_is_ahead_waits_and_one_whose_clock_was_ahead_asks(sh
         assert outbox.drain().accepted == 1
 
 
+def test_a_sale_dated_before_the_alliance_was_founded_is_set_aside_and_the_others_go_on(shop: Shop) -> None:
+    card = shop.card_with(1)
+    with shop.outbox(patience_seconds=0.0) as outbox:
+        in_1971 = datetime.datetime(1971, 1, 1, tzinfo=datetime.UTC)
+        queued(outbox.sell(earn("e1", card, STORE, 1, now()), presented_at=in_1971))
+        queued(outbox.sell(earn("e2", card, STORE, 1, now())))
+        report = outbox.drain()
+        (bad,) = report.set_aside
+        assert (bad.reference, report.accepted, report.stopped_by) == ("e1", 1, None)
+        assert "SIGNED_BEFORE_FOUNDING" in bad.reason
+        outbox.send_again("e1")
+        assert outbox.drain().accepted == 1
+    assert shop.points(card) == 3
+
+
 # ---- age ----
 
 

@@ -27,8 +27,8 @@ LOG_KEY = Signer(ORIGIN, bytes(32))
 KEY = PrivateKey(bytes(32))
 
 
-def client(merchant: MerchantId = BAKERY, log_key: Signer = LOG_KEY) -> MerchantClient:
-    return MerchantClient(NOWHERE, LogIdentity(log_key.verifier, bytes(16)), merchant, KEY)
+def client(merchant: MerchantId = BAKERY, log_key: Signer = LOG_KEY, log_id: bytes = bytes(16)) -> MerchantClient:
+    return MerchantClient(NOWHERE, LogIdentity(log_key.verifier, log_id), merchant, KEY)
 
 
 def open_outbox(path: Path, a_client: MerchantClient | None = None) -> Outbox:
@@ -141,12 +141,13 @@ def test_every_sale_is_on_the_disk_before_sell_returns(tmp_path: Path) -> None:
                 left.unlink()
 
 
-def test_a_file_belongs_to_one_merchant_of_one_alliance(tmp_path: Path) -> None:
+def test_a_file_belongs_to_one_merchant_and_one_log(tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite"
     fill(path, 1)
     other_log = Signer("clearing.example/other", bytes(32))
-    for other in (client(MerchantId("cinema")), client(log_key=other_log)):
-        with pytest.raises(OutboxError, match=r"holds sales of bakery for clearing\.example/test"):
+    founded_anew = client(log_id=bytes(15) + b"\x01")
+    for other in (client(MerchantId("cinema")), client(log_key=other_log), founded_anew):
+        with pytest.raises(OutboxError, match=r"holds sales of bakery for the log 0{32} of clearing\.example/test"):
             open_outbox(path, other)
 
 
