@@ -79,7 +79,7 @@ class Card(_Balance):
                 points_held += points
                 if expires_on < first_expiry:
                     first_expiry = expires_on
-        return tuple.__new__(cls, (token, lots, debts, points_held, first_expiry))
+        return _Balance.__new__(cls, token, lots, debts, Points(points_held), first_expiry)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied as it is made: by its lots and debts."""
@@ -126,7 +126,7 @@ class Card(_Balance):
                 first_expiry = expires_on
         elif expires_on == first_expiry:
             first_expiry = min((each.expires_on for each, held in lots.items() if held.points), default=NEVER)
-        return tuple.__new__(Card, (token, lots, debts, points_held + points_more, first_expiry))
+        return _Balance.__new__(Card, token, lots, debts, Points(points_held + points_more), first_expiry)
 
     def with_debt_added(self, creditor: MerchantId, points: int) -> Card:
         """This card owing so many points more (or fewer, if negative) to that creditor."""
@@ -135,7 +135,7 @@ class Card(_Balance):
         debts = {name: amount for name, amount in self.debts.items() if name != creditor}
         if owed:
             debts[creditor] = Points(owed)
-        return tuple.__new__(Card, (self.token, self.lots, debts, self.points_held, self.first_expiry))
+        return _Balance.__new__(Card, self.token, self.lots, debts, self.points_held, self.first_expiry)
 
     def take_earliest(self, points: int, today: datetime.date) -> list[Taken]:
         """Which lots give so many points: earliest expiry first. Shorter than asked where the card has fewer."""

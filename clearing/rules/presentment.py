@@ -216,9 +216,7 @@ class _Attempt:
         taken: tuple[Taken, ...] = (),
     ) -> TransactionResult:
         reference, card, store, _, _, _, kind, content_digest = transaction
-        points_refunded = 0
-        # One for each transaction: made without its class's constructor, in half the time.
-        fields = (
+        self.transactions[key] = RecordedTransaction(
             self.entry_index,
             position,
             self.merchant,
@@ -229,10 +227,8 @@ class _Attempt:
             store,
             result,
             self.today,
-            points_refunded,
-            taken,
+            taken=taken,
         )
-        self.transactions[key] = tuple.__new__(RecordedTransaction, fields)
         return result
 
 

@@ -113,14 +113,13 @@ def _record(
 ) -> BatchRecord:
     """The rows of the batch: each card and each original once, as the last entry that changed it left it."""
     cards_after = {token: card for token, card in after.cards.items() if card is not before.cards.get(token)}
-    # One or two for each transaction: made without their classes' constructors, in half the time.
-    rows = [tuple.__new__(LogEntry, (entry.index, entry.accepted_at, entry.leaf)) for entry in entries]
+    rows = [LogEntry(entry.index, entry.accepted_at, entry.leaf) for entry in entries]
     postings: list[EntryPosting] = []
     instruction_indexes: list[EntryIndex] = []
     instructions: dict[InstructionKey, RecordedInstruction] = {}
     for entry in entries:
         for position, posting in entry.changes.postings:
-            postings.append(tuple.__new__(EntryPosting, (entry.index, position, posting)))
+            postings.append(EntryPosting(entry.index, position, posting))
         if isinstance(entry.message, SignedInstruction):
             instruction_indexes.append(entry.index)
             if entry.recorded_instruction is not None:
