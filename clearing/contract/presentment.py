@@ -74,8 +74,8 @@ def _transaction(message: presentment_pb2.Transaction) -> Transaction:
 def _details(message: presentment_pb2.Transaction) -> TransactionDetails:
     kind = message.WhichOneof("kind")
     if kind is None:
-        bounds.invalid("kind", f"must be one of {', '.join(_DECODERS)}")
-    return _DECODERS[kind](message)
+        bounds.invalid("kind", f"must be one of {', '.join(DECODERS)}")
+    return DECODERS[kind](message)
 
 
 def _open_card(_: presentment_pb2.Transaction) -> OpenCard:
@@ -108,7 +108,7 @@ _DECODER_OF: Mapping[TransactionKind, Callable[[presentment_pb2.Transaction], Tr
     TransactionKind.BURN: _burn,
     TransactionKind.REFUND: _refund,
 }
-_DECODERS = {kind.name.lower(): decode for kind, decode in _DECODER_OF.items()}
+DECODERS = {kind.name.lower(): decode for kind, decode in _DECODER_OF.items()}
 """By the name of the kind, which is that of the contract's member of ``kind``."""
 
 _CHANNELS: dict[int, Channel] = {int(channel): channel for channel in Channel}
