@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from back_office.cli.console import note
-from back_office.cli.instructing import Instructor, Signing
 from back_office.client.connection import GatewayConnection
-from back_office.client.windows import closing_time
+from back_office.client.home import signing_keys
+from back_office.client.instructing import Instructor
+from back_office.client.settlements import approving, computed_settlement, proposing
+from back_office.client.windows import closing
 from benchmarks.measures import Bench, percentile_ms
 from benchmarks.setup import Staff
 from benchmarks.workload import LOADED_AFTER_CLOSING_AT, UNARY, WINDOW, Stock
-from clearing.v1.instruction_pb2 import ApproveSettlement, CloseWindow, Instruction, ProposeSettlement
-from clearing.v1.settlement_pb2 import GetSettlementRequest
 
 CLOSING_SECONDS_LEAST: Final = 3.0
 """For how long calls are made ready at the least, and twice as long as any measure takes."""
@@ -74,21 +74,12 @@ def close_under_load(bench: Bench, connection: GatewayConnection, staff: Staff) 
 
 def _close(connection: GatewayConnection, staff: Staff) -> tuple[int, int]:
     """Close the month, have its settlement computed, propose and approve it; the entries it has."""
-    operator = Instructor(connection, Signing(keys=[staff.operator]))
-    finance = Instructor(connection, Signing(keys=[staff.finance]))
-    closed = operator.require(
-        Instruction(close_window=CloseWindow(window=WINDOW)),
-        "close",
-        WINDOW,
-        not_before=closing_time(connection, WINDOW),
-    )
+    operator = Instructor(connection, signing_keys(connection.settings, [staff.operator]))
+    finance = Instructor(connection, signing_keys(connection.settings, [staff.finance]))
+    closed = operator.require(closing(connection, WINDOW))
     entries = closed.window_range
     assert entries is not None, "a closed window has a range"
-    request = GetSettlementRequest(window=WINDOW)
-    proposal: ProposeSettlement = connection.call(
-        connection.settlement.GetSettlement, request, operator.keys[0]
-    ).proposal
-    operator.require(Instruction(propose_settlement=proposal), "propose", WINDOW)
-    approval = ApproveSettlement(proposal=proposal)
-    finance.require(Instruction(approve_settlement=approval), "approve", WINDOW)
+    settlement = computed_settlement(connection, operator.reader, WINDOW)
+    operator.require(proposing(settlement))
+    finance.require(approving(settlement))
     return entries.first_index, entries.end_index

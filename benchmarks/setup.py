@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from back_office.cli.instructing import Instructor, Signing
 from back_office.client.connection import GatewayConnection
-from back_office.client.home import home_of
-from back_office.client.trial import register_new_key, trial_constitution
+from back_office.client.home import home_of, signing_keys
+from back_office.client.instructing import Instructor
+from back_office.client.merchants import admission
+from back_office.client.stores import opening
+from back_office.demonstration.trial import register_new_key, trial_constitution
 from back_office.host.founding import found_alliance
 from benchmarks.errors import BenchFailedError
 from benchmarks.load import CallsMade, LoadClients
@@ -22,9 +24,6 @@ from clearing.v1.instruction_pb2 import (
     ROLE_AUDITOR,
     ROLE_FINANCE,
     ROLE_MERCHANT,
-    AdmitMerchant,
-    Instruction,
-    OpenStore,
     RegisterKey,
 )
 
@@ -51,7 +50,7 @@ def admit(connection: GatewayConnection, cards: int) -> tuple[Population, Staff]
     """Admit the merchants, each with a store and a key, and register finance and an auditor."""
     home = home_of(connection.settings)
     operator = home.key_file("operator", OPERATOR)
-    instructor = Instructor(connection, Signing(keys=[operator]))
+    instructor = Instructor(connection, signing_keys(connection.settings, [operator]))
     members = tuple(_admit(instructor, MerchantId(f"merchant-{number:02d}")) for number in range(1, MERCHANTS + 1))
     finance = register_new_key(instructor, RegisterKey(role=ROLE_FINANCE, holder="finance"))
     write_private_key(home.key_file("finance", "finance"), finance, None)
@@ -71,10 +70,8 @@ def fund_cards(clients: LoadClients, address: str) -> CallsMade:
 
 
 def _admit(instructor: Instructor, merchant: MerchantId) -> Member:
-    admission = AdmitMerchant(merchant=merchant, legal_name=merchant.replace("-", " ").title())
-    instructor.require(Instruction(admit_merchant=admission), "admit", merchant)
+    instructor.require(admission(merchant, merchant.replace("-", " ").title()))
     key = register_new_key(instructor, RegisterKey(role=ROLE_MERCHANT, merchant=merchant, holder=merchant))
     member = Member(merchant, key.seed)
-    opening = OpenStore(merchant=merchant, store=member.store)
-    instructor.require(Instruction(open_store=opening), "open", member.store)
+    instructor.require(opening(merchant, member.store))
     return member

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from back_office.client.machine_offsets import machine_offsets
-from back_office.client.trial import trial_constitution
+from back_office.demonstration.trial import trial_constitution
 from benchmarks.setup import ORIGIN
 from benchmarks.workload import FOUNDED_AT, TIME_ZONE, Member
 from clearing.clock import next_accepted_at

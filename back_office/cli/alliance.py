@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from back_office.cli.console import print_json, print_table, require_consent, say, time_text
+from back_office.cli.console import print_json, print_table, require_consent, say
 from back_office.cli.instructing import Signing, carry_out
 from back_office.cli.options import (
     AtOption,
@@ -18,21 +18,19 @@ from back_office.cli.options import (
     settings_of,
 )
 from back_office.client.connection import GatewayConnection
-from back_office.client.constitution import changes_of, versions_in
+from back_office.client.constitution import adopting, amending, changes_of, versions_in
 from back_office.client.machine_offsets import offset_text
-from back_office.client.moments import moment
-from back_office.client.offset_correction import correction
+from back_office.client.moments import moment, time_text
+from back_office.client.offset_correction import correcting, correction
 from clearing.calendar import LocalCalendar
 from clearing.clock import system_time
 from clearing.contract.bounds import AMENDABLE
 from clearing.contract.bounds import date as checked_date
 from clearing.contract.bounds import window as checked_window
-from clearing.contract.decoding import content_digest
-from clearing.contract.entry import instant_of, timestamp_of
-from clearing.contract.instruction import encode_offset_changes
+from clearing.contract.entry import instant_of
 from clearing.model import ClockKind, SettlementMethod
 from clearing.rules.offsets import corrected
-from clearing.v1.instruction_pb2 import AdoptRules, AmendConstitution, Instruction, SetOffsets
+from clearing.v1.instruction_pb2 import AdoptRules, AmendConstitution
 from clearing.v1.operations_pb2 import GetAllianceResponse
 
 app = typer.Typer(no_args_is_help=True, help="Show and amend what holds in the alliance.")
@@ -145,10 +143,7 @@ def amend(
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json),
-        Instruction(amend_constitution=amendment),
-        "amend",
-        effective_from,
-        content_digest(amendment).hex()[:12],
+        amending(amendment),
         done=f"The constitution is amended from {effective_from} on.",
     )
 
@@ -198,11 +193,7 @@ def adopt(
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json),
-        Instruction(adopt_rules=adoption),
-        "adopt",
-        window,
-        f"rules-{adoption.rules_version}",
-        f"settlement-{adoption.settlement_version}",
+        adopting(adoption),
         done=f"From {window} on rules {adoption.rules_version} and settlement {adoption.settlement_version} hold.",
     )
 
@@ -239,11 +230,6 @@ def offsets(
         else:
             say("The log says what this machine's time zone data say; nothing is to be signed.")
         return
-    action = SetOffsets(
-        effective_from=timestamp_of(found.action.effective_from),
-        changes=encode_offset_changes(found.action.changes),
-        known_until=timestamp_of(found.action.known_until),
-    )
     if not as_json:
         after = LocalCalendar(corrected(calendar.offsets, found.action))
         times = sorted({change.at for each in (calendar, after) for change in each.offsets.changes})
@@ -260,9 +246,7 @@ def offsets(
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json),
-        Instruction(set_offsets=action),
-        "offsets",
-        content_digest(action).hex()[:12],
+        correcting(found.action),
         done="The time zone's offsets are corrected.",
     )
 

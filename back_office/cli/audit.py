@@ -9,17 +9,15 @@ import typer
 
 from back_office.cli.audit_report import print_report, report_object
 from back_office.cli.console import print_json, progress_bar, say
+from back_office.cli.entry_text import print_entry
 from back_office.cli.options import JsonOption, ReadKeyOption, settings_of
 from back_office.client.connection import GatewayConnection, reader
 from back_office.client.earlier import read_evidence
-from back_office.client.entry_text import print_entry
+from back_office.client.log_copy import check_proof, export_log
+from back_office.client.verifiers import verifier_of
 from back_office.errors import BackOfficeError
 from clearing.audit.folder_proof import prove_entry, prove_reference
 from clearing.contract.entry import decode_entry
-from clearing.log.note import NoteError, Verifier, parse_verifier
-from clearing.log.proof import verify_proof
-from merchant_gateway.client.alliance_file import read_alliance
-from merchant_gateway.client.log_export import LogExporter
 from settlement.auditing.audit import verify_export
 
 app = typer.Typer(no_args_is_help=True, help="Export the log, verify it offline, prove single entries.")
@@ -48,8 +46,12 @@ def export(
     settings = settings_of(context)
     with GatewayConnection(settings) as connection, progress_bar() as bar:
         task = bar.add_task("Exporting entries", total=None)
-        exporter = LogExporter(connection, connection.alliance.verifier, reader(settings, key))
-        exported = exporter.export(directory, lambda done, total: bar.update(task, completed=done, total=total))
+        exported = export_log(
+            connection,
+            reader(settings, key),
+            directory,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
     if as_json:
         print_json(
             {
@@ -138,31 +140,7 @@ def check(
 ) -> None:
     """Check a proof that `clearing audit prove` made, and say what the entry holds."""
     verifier = verifier_of(key)
-    try:
-        proof_text, leaf = proof.read_text(encoding="utf-8"), entry.read_bytes()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BackOfficeError(f"cannot read the proof or the entry: {error}") from None
-    checkpoint = verify_proof(proof_text, leaf, verifier)
-    index = int(next(line for line in proof_text.splitlines() if line.startswith("index ")).removeprefix("index "))
-    print_entry(index, decode_entry(leaf))
-    say(f"Proved: entry {index} of {verifier.name}, under its checkpoint of {checkpoint.size:,} entries.", "green")
-
-
-def verifier_of(key: str) -> Verifier:
-    """The verifier that is typed, or that a file of this name holds. Raises ``NoteError`` or ``BackOfficeError``."""
-    path = Path(key)
-    if not path.is_file():
-        return parse_verifier(key)
-    if path.suffix == ".json":
-        return read_alliance(path).verifier
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-        if "PRIVATE KEY-----" in text:
-            raise BackOfficeError(
-                f"--key: {path} holds a private key; give the alliance's public one, such as alliance.json"
-            )
-        return parse_verifier(text)
-    except NoteError as error:
-        raise BackOfficeError(f"--key: {path} holds no verifier key: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BackOfficeError(f"--key: cannot read {path}: {error}") from None
+    proven = check_proof(proof, entry, verifier)
+    print_entry(proven.index, proven.entry)
+    size = proven.checkpoint.size
+    say(f"Proved: entry {proven.index} of {verifier.name}, under its checkpoint of {size:,} entries.", "green")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,9 +12,6 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
-
-from clearing.calendar import moment_of
-from clearing.model import Instant
 
 WIDTH_IN_PIPES = 200
 """Columns a table may take where no terminal says how wide it is."""
@@ -88,10 +84,3 @@ def progress_bar() -> Progress:
         console=messages,
         disable=not messages.is_terminal,
     )
-
-
-def time_text(instant: Instant | None) -> str:
-    """A time in ISO 8601, in UTC; empty where there is none."""
-    if instant is None:
-        return ""
-    return moment_of(instant).astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from back_office.cli.console import note, say
 from back_office.cli.options import settings_of
 from back_office.host.logs import configure_logs
 from back_office.host.serving import serve
+from back_office.host.telling import TellingInTheLog
+from clearing.postgres.writing.writer_lock import LockHolder
 from clearing.runtime.settings import LogLevel
 
 ENCRYPTION = "Encryption"
@@ -86,4 +89,17 @@ def gateway(
         update={name: value for name, value in options.items() if value is not None}
     )
     configure_logs(as_json=as_json, level=settings.log_level)
-    serve(settings, reflect=reflection, as_json=as_json)
+    serve(settings, TellingInTheLog() if as_json else _TellingPeople(), reflect=reflection)
+
+
+class _TellingPeople:
+    """Tells whoever sits at the terminal: what is served is the result, who is waited for stands beside it."""
+
+    def standing_by(self, holder: LockHolder) -> None:
+        note(f"Standing by: the writer is {holder}. This gateway serves once that one ends. Ctrl-C stops.")
+
+    def serving(self, origin: str, address: str, entries: int) -> None:
+        say(f"Serving {origin} at {address}, {entries:,} entries. Ctrl-C stops.")
+
+    def stopped(self) -> None:
+        """Whoever pressed Ctrl-C knows."""

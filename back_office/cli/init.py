@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from back_office.cli.console import print_json, say, time_text
+from back_office.cli.console import print_json, say
 from back_office.cli.options import JsonOption, settings_of
 from back_office.client.home import Home, home_of
 from back_office.client.machine_offsets import machine_offsets
-from back_office.client.moments import moment
+from back_office.client.moments import moment, time_text
 from back_office.errors import BackOfficeError
 from back_office.host.founding import Founded, found_alliance
 from clearing.calendar import LocalCalendar

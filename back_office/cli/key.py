@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from back_office.cli.console import print_json, print_table, say, time_text
+from back_office.cli.console import print_json, print_table, say
 from back_office.cli.instructing import Signing, carry_out
 from back_office.cli.options import (
     AtOption,
@@ -22,17 +23,16 @@ from back_office.cli.options import (
 )
 from back_office.client.connection import GatewayConnection, reader
 from back_office.client.home import home_of
-from back_office.client.moments import moment
+from back_office.client.keys import RegisteredKey, Registration, registering, revoking
+from back_office.client.keys import list_keys as registered_keys
+from back_office.client.moments import moment, time_text
 from back_office.errors import BackOfficeError
 from clearing.contract.bounds import slug
-from clearing.contract.entry import instant_of, timestamp_of
 from clearing.key_id import key_id_of
-from clearing.model import Role
+from clearing.model import Instant, Role
 from clearing.runtime.settings import Settings
 from clearing.signing.key_files import read_private_key, write_private_key
 from clearing.signing.keys import PrivateKey
-from clearing.v1.instruction_pb2 import Instruction, RegisterKey, RevokeKey
-from clearing.v1.operations_pb2 import Key, ListKeysRequest
 
 app = typer.Typer(no_args_is_help=True, help="Make, register, list and revoke keys.")
 
@@ -116,23 +116,16 @@ def register(
     else:
         new_key = _new_key(settings, file or _default_file(settings, role, merchant, who), make_new=make_new)
         public_bytes = new_key.public_key
-    registration = RegisterKey(
-        public_key=public_bytes,
-        role=role.role.value,  # type: ignore[arg-type]  # the stubs want the enum's own wrapper
-        merchant=merchant or "",
-        holder=who,
-    )
+    registration = Registration(public_bytes, role.role, who, merchant)
     if valid_from is not None or valid_until is not None:
-        _set_validity(settings, registration, valid_from, valid_until)
+        moments = _moments(settings, {"--valid-from": valid_from, "--valid-until": valid_until})
+        registration = replace(registration, valid_from=moments[0], valid_until=moments[1])
     key_id = key_id_of(public_bytes)
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json, office),
-        Instruction(register_key=registration),
-        "register",
-        key_id,
+        registering(registration, new_key),
         done=f"Key {key_id} is registered as {role} of {who}.",
-        also_signs=[new_key] if new_key is not None else [],
     )
 
 
@@ -146,8 +139,7 @@ def list_keys(
     """List the registered keys."""
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
-        request = ListKeysRequest(merchant=merchant or "")
-        keys = connection.call(connection.operations.ListKeys, request, reader(settings, key)).keys
+        keys = registered_keys(connection, reader(settings, key), merchant)
     rows = [_row(each) for each in keys]
     if as_json:
         print_json(rows)
@@ -172,20 +164,14 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """End a key's validity. What it signed before stays."""
-    action = RevokeKey(keyid=keyid)
+    moments: list[Instant | None] = [None, None]
     if effective_at is not None or compromised_since is not None:
-        with GatewayConnection(settings_of(context)) as connection:
-            calendar = connection.calendar
-        if effective_at is not None:
-            action.effective_at.CopyFrom(timestamp_of(moment(effective_at, calendar, "--effective-at")))
-        if compromised_since is not None:
-            action.compromised_since.CopyFrom(timestamp_of(moment(compromised_since, calendar, "--compromised-since")))
+        options = {"--effective-at": effective_at, "--compromised-since": compromised_since}
+        moments = _moments(settings_of(context), options)
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json, office),
-        Instruction(revoke_key=action),
-        "revoke",
-        keyid,
+        revoking(keyid, *moments),
         done=f"Key {keyid} is revoked.",
     )
 
@@ -211,28 +197,21 @@ def _public_bytes(public_key: str, draft: Path | None) -> bytes:
         raise BackOfficeError("--public-key must be 64 hexadecimal digits, as clearing key new prints them") from None
 
 
-def _set_validity(
-    settings: Settings, registration: RegisterKey, valid_from: str | None, valid_until: str | None
-) -> None:
+def _moments(settings: Settings, options: dict[str, str | None]) -> list[Instant | None]:
+    """The times that the options say, in the alliance's local time, which the gateway knows."""
     with GatewayConnection(settings) as connection:
         calendar = connection.calendar
-    if valid_from is not None:
-        registration.valid_from.CopyFrom(timestamp_of(moment(valid_from, calendar, "--valid-from")))
-    if valid_until is not None:
-        registration.valid_until.CopyFrom(timestamp_of(moment(valid_until, calendar, "--valid-until")))
+    return [moment(text, calendar, option) if text is not None else None for option, text in options.items()]
 
 
-def _row(key: Key) -> dict[str, str]:
-    registration = key.registration
+def _row(key: RegisteredKey) -> dict[str, str]:
     return {
-        "keyid": key.keyid,
-        "role": Role(registration.role).name.lower().replace("_", "-"),
-        "merchant": registration.merchant,
-        "holder": registration.holder,
-        "valid_from": time_text(instant_of(registration.valid_from)),
-        "valid_until": time_text(instant_of(registration.valid_until)) if registration.HasField("valid_until") else "",
-        "revoked_at": time_text(instant_of(key.revoked_at)) if key.HasField("revoked_at") else "",
-        "compromised_since": (
-            time_text(instant_of(key.compromised_since)) if key.HasField("compromised_since") else ""
-        ),
+        "keyid": key.key_id,
+        "role": key.role.name.lower().replace("_", "-"),
+        "merchant": key.merchant,
+        "holder": key.holder,
+        "valid_from": time_text(key.valid_from),
+        "valid_until": time_text(key.valid_until),
+        "revoked_at": time_text(key.revoked_at),
+        "compromised_since": time_text(key.compromised_since),
     }

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from back_office.cli.console import print_json, print_table, progress_bar, say
-from back_office.cli.instructing import Instructor, Signing, carry_out
+from back_office.cli.instructing import Signing, carry_out
 from back_office.cli.options import (
     AtOption,
     DraftOption,
@@ -19,8 +19,7 @@ from back_office.cli.options import (
     settings_of,
 )
 from back_office.client.connection import GatewayConnection, reader
-from back_office.client.store_merchants import listed_merchants
-from clearing.v1.instruction_pb2 import AdmitMerchant, Instruction
+from back_office.client.merchants import admission, list_members
 from merchant_gateway.client.baskets.csv_file import CsvFileError, Fault, read_rows
 
 app = typer.Typer(no_args_is_help=True, help="Admit and list merchants.")
@@ -41,9 +40,7 @@ def admit(
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json),
-        Instruction(admit_merchant=AdmitMerchant(merchant=merchant, legal_name=name)),
-        "admit",
-        merchant,
+        admission(merchant, name),
         done=f"{merchant} is a member.",
     )
 
@@ -60,10 +57,9 @@ def import_merchants(
     rows = _read_merchants(file)
     admitted = 0
     with GatewayConnection(settings_of(context)) as connection, progress_bar() as progress:
-        instructor = Instructor(connection, Signing(key, at=at))
+        instructor = Signing(key, at=at).instructor(connection)
         for merchant, legal_name in progress.track(rows, description="Admitting merchants"):
-            action = Instruction(admit_merchant=AdmitMerchant(merchant=merchant, legal_name=legal_name))
-            admitted += not instructor.require(action, "admit", merchant).replayed
+            admitted += not instructor.require(admission(merchant, legal_name)).replayed
     if as_json:
         print_json({"admitted": admitted, "admitted_before": len(rows) - admitted})
     else:
@@ -75,7 +71,7 @@ def list_merchants(context: typer.Context, key: ReadKeyOption = None, as_json: J
     """List all merchants with the number of their stores."""
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
-        merchants = listed_merchants(connection, reader(settings, key))
+        merchants = list_members(connection, reader(settings, key))
     if as_json:
         print_json(
             [

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from back_office.cli.console import print_json, progress_bar, say
-from back_office.cli.instructing import Instructor, RefusedError, Signing, as_object, report
+from back_office.cli.instructing import Signing, as_object, report
+from back_office.cli.instructing import draft as write_draft
 from back_office.cli.options import (
     AtOption,
     DraftOption,
@@ -19,11 +20,9 @@ from back_office.cli.options import (
     settings_of,
 )
 from back_office.client.connection import GatewayConnection
+from back_office.client.instruction_receipt import Decided
+from back_office.client.payments import find_payment, list_payments, record_all, recording, was_recorded_before
 from back_office.errors import BackOfficeError
-from clearing.model import Outcome
-from clearing.signing.keys import PrivateKey
-from clearing.v1.instruction_pb2 import Instruction, Payment, RecordPayment
-from clearing.v1.settlement_pb2 import GetSettlementRequest
 
 
 def pay(
@@ -48,60 +47,29 @@ def pay(
     if not every and not (payer and payee):
         raise BackOfficeError("name PAYER and PAYEE, or record all payments with --all")
     with GatewayConnection(settings_of(context)) as connection:
-        instructor = Instructor(connection, Signing(key, draft, at, reference, as_json))
-        payments = _payments(connection, instructor.keys[0], window)
+        instructor = Signing(key, draft, at, reference, as_json).instructor(connection)
+        payments = list_payments(connection, instructor.reader, window)
         if every:
-            _record_all(instructor, window, payments, paid_on, bank_reference, as_json=as_json)
+            with progress_bar() as progress:
+                task = progress.add_task("Recording payments", total=len(payments))
+                done = []
+                for decided in record_all(instructor, window, payments, paid_on, bank_reference):
+                    done.append(decided)
+                    progress.advance(task)
+            _report_all(window, done, as_json=as_json)
             return
-        for payment in payments:
-            if (payment.payer, payment.payee) == (payer, payee):
-                break
-        else:
-            raise BackOfficeError(f"{payer} pays {payee} nothing for {window}; see: clearing window show {window}")
-        action = _recording(window, payment, paid_on, bank_reference)
-        parts = _reference_parts(window, payment)
+        unsigned = recording(window, find_payment(payments, window, payer, payee), paid_on, bank_reference)
         if draft is not None:
-            instructor.draft(draft, action, *parts)
+            write_draft(instructor, draft, unsigned)
             return
-        decided = instructor.instruct(action, *parts)
+        decided = instructor.instruct(unsigned)
     report(decided, f"The payment of {payer} to {payee} for {window} is recorded.", as_json=as_json)
 
 
-def _payments(connection: GatewayConnection, key: PrivateKey, window: str) -> Sequence[Payment]:
-    request = GetSettlementRequest(window=window)
-    return connection.call(connection.settlement.GetSettlement, request, key).proposal.payments
-
-
-def _record_all(
-    instructor: Instructor,
-    window: str,
-    payments: Sequence[Payment],
-    paid_on: str,
-    bank_reference: str,
-    *,
-    as_json: bool,
-) -> None:
-    """Record each payment that is not recorded yet."""
-    done = []
-    with progress_bar() as progress:
-        for number, payment in enumerate(progress.track(payments, description="Recording payments"), start=1):
-            action = _recording(window, payment, paid_on, f"{bank_reference}-{number}")
-            decided = instructor.instruct(action, *_reference_parts(window, payment))
-            if decided.outcome not in (Outcome.ACCEPTED, Outcome.PAYMENT_ALREADY_RECORDED):
-                raise RefusedError(decided)
-            done.append(decided)
+def _report_all(window: str, done: Sequence[Decided], *, as_json: bool) -> None:
     if as_json:
         print_json([as_object(decided) for decided in done])
-    else:
-        before = sum(each.replayed or each.outcome is Outcome.PAYMENT_ALREADY_RECORDED for each in done)
-        now = len(done) - before
-        say(f"All payments of {window} are recorded: {now:,} now, {before:,} before, which stay as they are.")
-
-
-def _recording(window: str, payment: Payment, paid_on: str, bank_reference: str) -> Instruction:
-    recording = RecordPayment(window=window, payment=payment, paid_on=paid_on, bank_reference=bank_reference)
-    return Instruction(record_payment=recording)
-
-
-def _reference_parts(window: str, payment: Payment) -> tuple[str, ...]:
-    return ("pay", window, payment.payer, payment.payee)
+        return
+    before = sum(map(was_recorded_before, done))
+    now = len(done) - before
+    say(f"All payments of {window} are recorded: {now:,} now, {before:,} before, which stay as they are.")

@@ -11,13 +11,10 @@ from back_office.cli.console import print_json, require_consent, say
 from back_office.cli.instructing import report
 from back_office.cli.options import JsonOption, YesOption, settings_of
 from back_office.client.connection import GatewayConnection
-from back_office.client.drafts import DraftError, read_draft, write_draft
+from back_office.client.drafts import read_draft, require_unsigned_by, sign_draft
 from back_office.client.home import signing_keys
-from back_office.client.instruction_receipt import decided_by
+from back_office.client.instructing import send
 from back_office.client.wording import words
-from clearing.contract.bounds import SIGNATURES_MAX
-from clearing.signing.envelope import add_signature, pre_authentication_encoding
-from clearing.signing.keys import signature_holds
 
 DraftArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The draft, as --draft has written it.")]
 
@@ -42,17 +39,9 @@ def sign(
         for signature in envelope.signatures:
             say(f"{'signed by':<{width}}  {signature.keyid}")
     keys = signing_keys(settings_of(context), key)
-    signed = pre_authentication_encoding(envelope.payload_type, envelope.payload)
-    for each in keys:
-        for signature in envelope.signatures:
-            if signature.keyid == each.key_id and signature_holds(each.public_key, signed, signature.sig):
-                raise DraftError(f"key {each.key_id} has signed {file} already; have another person sign it")
-    if len(envelope.signatures) + len(keys) > SIGNATURES_MAX:
-        raise DraftError(f"an instruction has at most {SIGNATURES_MAX} signatures")
+    require_unsigned_by(file, envelope, keys)
     require_consent("Sign this?", yes=yes)
-    for each in keys:
-        add_signature(envelope, each)
-    write_draft(file, envelope)
+    sign_draft(file, envelope, keys)
     if as_json:
         print_json({"says": [list(line) for line in said], "signed_by": [each.keyid for each in envelope.signatures]})
     else:
@@ -63,6 +52,6 @@ def instruct(context: typer.Context, file: DraftArgument, as_json: JsonOption = 
     """Send a draft that everyone needed has signed. Safe to repeat."""
     envelope, _ = read_draft(file)
     with GatewayConnection(settings_of(context)) as connection:
-        decided = decided_by(envelope, connection.instruct(envelope), connection.alliance.verifier)
+        decided = send(connection, envelope)
     ((name, value), *_) = words(envelope.payload)
     report(decided, f"Done: {name} {value}.", as_json=as_json)

@@ -6,16 +6,18 @@ from typing import Any, Final
 
 import typer
 
-from back_office.cli.console import print_json, print_table, say, time_text
+from back_office.cli.console import print_json, print_table, say
 from back_office.cli.options import JsonOption, ReadKeyOption, settings_of
+from back_office.cli.window import window_object
 from back_office.client.connection import GatewayConnection, reader
+from back_office.client.keys import list_keys
+from back_office.client.moments import time_text
 from back_office.client.status import ending_keys, late_windows, offset_status, unsettled
-from back_office.client.windows import list_all, status_name, window_object
+from back_office.client.windows import list_windows
 from back_office.errors import BackOfficeError
 from clearing.clock import system_time
 from clearing.contract.entry import instant_of
 from clearing.model import ClockKind, WindowId
-from clearing.v1.operations_pb2 import ListKeysRequest
 
 NEEDS_ATTENTION: Final = 3
 """Exit code where something needs attention; 1 is, as everywhere, that the command could not say."""
@@ -33,8 +35,8 @@ def status(context: typer.Context, key: ReadKeyOption = None, as_json: JsonOptio
             answer, calendar = connection.answer, connection.calendar
             serving = connection.is_serving()
             read_key = reader(settings, key)
-            windows = list_all(connection, read_key)
-            keys = connection.call(connection.operations.ListKeys, ListKeysRequest(), read_key).keys
+            windows = list_windows(connection, read_key)
+            keys = list_keys(connection, read_key)
     except BackOfficeError as error:
         _end([str(error)], {"gateway": {"address": settings.address, "serving": False}}, as_json=as_json)
         return
@@ -47,8 +49,8 @@ def status(context: typer.Context, key: ReadKeyOption = None, as_json: JsonOptio
         *([] if serving else [f"the gateway at {settings.address} answers, and does not serve; see its log"]),
         *late_windows(windows, calendar.window_at(now)),
         *(
-            f"key {each.keyid} of {each.registration.holder} ends at "
-            f"{calendar.local_text(instant_of(each.registration.valid_until))}; register another: clearing key register"
+            f"key {each.key.key_id} of {each.key.holder} ends at "
+            f"{calendar.local_text(each.valid_until)}; register another: clearing key register"
             for each in ending
         ),
         *offsets.attention,
@@ -64,10 +66,7 @@ def status(context: typer.Context, key: ReadKeyOption = None, as_json: JsonOptio
             "log_size": answer.log_size,
         },
         "unsettled_windows": [window_object(each) for each in shown],
-        "keys_ending": [
-            {"keyid": each.keyid, "valid_until": time_text(instant_of(each.registration.valid_until))}
-            for each in ending
-        ],
+        "keys_ending": [{"keyid": each.key.key_id, "valid_until": time_text(each.valid_until)} for each in ending],
         "offsets": {
             "time_zone": answer.constitution.time_zone,
             "known_until": time_text(offsets.known_until),
@@ -93,7 +92,7 @@ def status(context: typer.Context, key: ReadKeyOption = None, as_json: JsonOptio
         print_table(
             "Windows that are not settled",
             ("window", "status", "month"),
-            [(each.window, status_name(each), "is over" if each.window < present else "goes on") for each in shown],
+            [(each.window, each.status_name, "is over" if each.window < present else "goes on") for each in shown],
         )
     _end(attention, found, as_json=as_json)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from back_office.cli.console import print_json, print_table, progress_bar, say
-from back_office.cli.instructing import Instructor, Signing, carry_out
+from back_office.cli.instructing import Signing, carry_out
 from back_office.cli.options import (
     AtOption,
     DraftOption,
@@ -20,8 +20,8 @@ from back_office.cli.options import (
     settings_of,
 )
 from back_office.client.connection import GatewayConnection, reader
-from back_office.client.store_merchants import listed_merchants, merchants_of_stores
-from clearing.v1.instruction_pb2 import Instruction, OpenStore
+from back_office.client.merchants import list_members
+from back_office.client.stores import merchants_of_stores, opening
 from merchant_gateway.client.baskets.basket_file import read_baskets
 
 app = typer.Typer(no_args_is_help=True, help="Open and list stores.")
@@ -42,9 +42,7 @@ def open_store(
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json),
-        Instruction(open_store=OpenStore(merchant=merchant, store=store)),
-        "open",
-        store,
+        opening(merchant, store),
         done=f"Store {store} of {merchant} is open.",
     )
 
@@ -60,17 +58,16 @@ def import_stores(
 ) -> None:
     """Open every store that a file of baskets names. Open ones stay as they are, so it can be run again."""
     with GatewayConnection(settings_of(context)) as connection:
-        instructor = Instructor(connection, Signing(key, at=at))
+        instructor = Signing(key, at=at).instructor(connection)
         constitution = connection.constitution
         baskets = read_baskets(file, currency_decimals=constitution.currency_decimals, calendar=connection.calendar)
-        members = listed_merchants(connection, instructor.keys[0])
+        members = list_members(connection, instructor.reader)
         merchants = merchants_of_stores({basket.store for basket in baskets}, stores, members)
         open_already = {store for member in members for store in member.stores}
         to_open = [(store, merchants[store]) for store in sorted(merchants) if store not in open_already]
         with progress_bar() as progress:
             for store, merchant in progress.track(to_open, description="Opening stores"):
-                action = Instruction(open_store=OpenStore(merchant=merchant, store=store))
-                instructor.require(action, "open", store)
+                instructor.require(opening(merchant, store))
     before = len(merchants) - len(to_open)
     if as_json:
         print_json({"opened": len(to_open), "open_before": before})
@@ -83,7 +80,7 @@ def list_stores(context: typer.Context, key: ReadKeyOption = None, as_json: Json
     """List all stores and whose they are."""
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
-        members = listed_merchants(connection, reader(settings, key))
+        members = list_members(connection, reader(settings, key))
     rows = sorted((store, member.merchant) for member in members for store in member.stores)
     if as_json:
         print_json([{"store": store, "merchant": merchant} for store, merchant in rows])

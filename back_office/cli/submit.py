@@ -14,20 +14,15 @@ from back_office.cli.console import note, print_json, print_table, progress_bar
 from back_office.cli.options import JsonOption, StoresOption, settings_of
 from back_office.client.connection import GatewayConnection
 from back_office.client.encryption import channel_credentials_of
-from back_office.client.home import Home, home_of
+from back_office.client.home import home_of, merchant_keys
 from back_office.errors import BackOfficeError
-from clearing.model import MerchantId, Points
-from clearing.runtime.settings import Settings
-from clearing.signing.key_files import read_private_key
-from clearing.signing.keys import PrivateKey
+from clearing.model import Points
 from merchant_gateway.client.baskets.submission import submit_baskets
 from merchant_gateway.client.baskets.summary import BasketSummary
 from merchant_gateway.client.baskets.waves import BasketRules
 from merchant_gateway.client.card_secret import card_secret
 from merchant_gateway.client.connection import MerchantConnection
 from merchant_gateway.client.receipt_store import ReceiptStore
-
-MERCHANT_KEYS = "merchant-*.pem"
 
 
 def submit(
@@ -59,7 +54,7 @@ def submit(
     settings = settings_of(context)
     home = home_of(settings)
     rules = BasketRules(_decimal(points_per_unit), Points(burn_at))
-    keys = _merchant_keys(settings, home)
+    keys = merchant_keys(settings)
     with GatewayConnection(settings) as gateway, progress_bar() as progress:
         task = progress.add_task("Presenting baskets", total=None)
         verifier = gateway.alliance.verifier
@@ -86,20 +81,6 @@ def submit(
         print_json(_as_object(summary))
     else:
         _print(summary)
-
-
-def _merchant_keys(settings: Settings, home: Home) -> dict[MerchantId, PrivateKey]:
-    """The merchants' keys in the home folder, by the merchant that the file is named for."""
-    keys = {
-        MerchantId(path.stem.removeprefix("merchant-")): read_private_key(path, settings.passphrase_bytes)
-        for path in sorted(home.keys.glob(MERCHANT_KEYS))
-    }
-    if not keys:
-        raise BackOfficeError(
-            f"no {MERCHANT_KEYS} lies in {home.keys}; make and register each merchant's key: "
-            "clearing key register --role merchant --merchant MERCHANT --new"
-        )
-    return keys
 
 
 def _decimal(text: str) -> Decimal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -18,9 +19,8 @@ from back_office.cli.options import (
     settings_of,
 )
 from back_office.client.connection import GatewayConnection, reader
-from clearing.contract.decoding import content_digest
-from clearing.v1.instruction_pb2 import Instruction, SetTerms
-from clearing.v1.operations_pb2 import ListTermsRequest
+from back_office.client.terms import Terms, scope_of, setting
+from back_office.client.terms import list_terms as dated_terms
 
 app = typer.Typer(no_args_is_help=True, help="Set and list prices.")
 
@@ -44,23 +44,12 @@ def set_terms(
     as_json: JsonOption = False,
 ) -> None:
     """Set prices from a day on: of the alliance, of a merchant, or of a pair."""
-    terms = SetTerms(
-        merchant=merchant or "",
-        counterparty=counterparty or "",
-        effective_from=effective_from,
-        issuance_price=issuance_price or "",
-        redemption_price=redemption_price,
-    )
-    scope = "-".join(part for part in (merchant, counterparty) if part) or "alliance"
+    terms = Terms(merchant or "", counterparty or "", effective_from, issuance_price or "", redemption_price)
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json),
-        Instruction(set_terms=terms),
-        "terms",
-        effective_from,
-        content_digest(terms).hex()[:12],
-        scope,
-        done=f"Prices of {scope} are set from {effective_from} on.",
+        setting(terms),
+        done=f"Prices of {scope_of(terms)} are set from {effective_from} on.",
     )
 
 
@@ -69,19 +58,19 @@ def list_terms(context: typer.Context, key: ReadKeyOption = None, as_json: JsonO
     """List all prices by whose they are and their dates; the alliance's founding prices stand first."""
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
-        founding = connection.constitution
-        dated = connection.call(connection.operations.ListTerms, ListTermsRequest(), reader(settings, key)).terms
-    columns = ("merchant", "counterparty", "effective_from", "issuance_price", "redemption_price")
-    first = ("", "", "", founding.issuance_price, founding.redemption_price)
-    rows = [
-        first,
-        *(
-            (each.merchant, each.counterparty, each.effective_from, each.issuance_price, each.redemption_price)
-            for each in dated
-        ),
-    ]
+        listed = dated_terms(connection, reader(settings, key))
     if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        print_json([dataclasses.asdict(each) for each in listed])
         return
-    shown = [(row[0] or "(the alliance)", row[1], row[2] or "the founding", row[3], row[4]) for row in rows]
+    shown = [
+        (
+            each.merchant or "(the alliance)",
+            each.counterparty,
+            each.effective_from or "the founding",
+            each.issuance_price,
+            each.redemption_price,
+        )
+        for each in listed
+    ]
+    columns = [field.name for field in dataclasses.fields(Terms)]
     print_table("Prices a point", columns, shown, numbers=columns[3:])

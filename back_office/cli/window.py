@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from back_office.cli.console import output, print_json, print_table, require_consent, say
-from back_office.cli.instructing import Instructor, RefusedError, Signing, as_object, carry_out, report
+from back_office.cli.instructing import Signing, as_object, carry_out, report
+from back_office.cli.instructing import draft as write_draft
 from back_office.cli.options import (
     AtOption,
     DraftOption,
@@ -21,7 +22,6 @@ from back_office.cli.options import (
     settings_of,
 )
 from back_office.cli.payments import pay
-from back_office.cli.statement import statement_json
 from back_office.cli.statement_tables import (
     obligations_table,
     payments_listed,
@@ -30,22 +30,14 @@ from back_office.cli.statement_tables import (
     positions_table,
 )
 from back_office.client.connection import GatewayConnection, reader
+from back_office.client.instructing import RefusedError
 from back_office.client.instruction_receipt import Decided
-from back_office.client.windows import (
-    closing_time,
-    find_window,
-    list_all,
-    statement_differs,
-    status_name,
-    window_object,
-)
-from back_office.errors import BackOfficeError
-from clearing.contract.decoding import content_digest
+from back_office.client.settlements import approving, computed_settlement, proposed_settlement, proposing
+from back_office.client.statements import statement_json
+from back_office.client.windows import Window, closing, find_window
+from back_office.client.windows import list_windows as all_windows
 from clearing.model import Outcome
 from clearing.rules.directory import WindowStatus
-from clearing.signing.keys import PrivateKey
-from clearing.v1.instruction_pb2 import ApproveSettlement, CloseWindow, Instruction, ProposeSettlement
-from clearing.v1.settlement_pb2 import GetSettlementRequest
 
 app = typer.Typer(no_args_is_help=True, help="Close, settle and look at windows.")
 app.command()(pay)
@@ -56,16 +48,16 @@ def list_windows(context: typer.Context, key: ReadKeyOption = None, as_json: Jso
     """List all windows and how far their settlement has come."""
     settings = settings_of(context)
     with GatewayConnection(settings) as connection:
-        windows = list_all(connection, reader(settings, key))
+        windows = all_windows(connection, reader(settings, key))
     if as_json:
         print_json([window_object(each) for each in windows])
         return
     rows = [
         (
             each.window,
-            status_name(each),
-            f"{each.range.first_index:,}",
-            f"{each.range.end_index - each.range.first_index:,}",
+            each.status_name,
+            f"{each.first_index:,}",
+            f"{each.entries:,}",
             f"{each.payments_recorded} of {each.payments_proposed}" if each.alliance_statement_digest else "",
         )
         for each in windows
@@ -89,20 +81,19 @@ def close(
     With --draft only the closing is signed; `clearing window propose` follows once it is instructed.
     """
     signing = Signing(key, draft, at, reference, as_json)
-    action = Instruction(close_window=CloseWindow(window=window))
     done: list[tuple[Decided, str]] = []
     with GatewayConnection(settings_of(context)) as connection:
-        instructor = Instructor(connection, signing)
-        not_before = closing_time(connection, window)
+        instructor = signing.instructor(connection)
+        unsigned = closing(connection, window)
         if draft is not None:
-            instructor.draft(draft, action, "close", window, not_before=not_before)
+            write_draft(instructor, draft, unsigned)
             return
-        status = WindowStatus(find_window(connection, instructor.keys[0], window).status)
+        status = find_window(connection, instructor.reader, window).status
         if status is WindowStatus.OPEN:
-            decided = instructor.instruct(action, "close", window, not_before=not_before)
-            done.append((decided, f"Window {window} is closed."))
+            done.append((instructor.instruct(unsigned), f"Window {window} is closed."))
         if status <= WindowStatus.CLOSED and all(each.outcome is Outcome.ACCEPTED for each, _ in done):
-            done.append((_propose(connection, signing, window), f"The settlement of {window} is proposed."))
+            settlement = computed_settlement(connection, instructor.reader, window)
+            done.append((instructor.instruct(proposing(settlement)), f"The settlement of {window} is proposed."))
     if as_json:
         print_json([as_object(decided) for decided, _ in done])
     for decided, text in done:
@@ -127,11 +118,12 @@ def propose(
     """Log what a closed window settles to: its statements' digests and its payments."""
     signing = Signing(key, draft, at, reference, as_json)
     with GatewayConnection(settings_of(context)) as connection:
+        instructor = signing.instructor(connection)
+        unsigned = proposing(computed_settlement(connection, instructor.reader, window))
         if draft is not None:
-            action, parts = _proposal(connection, signing, window)
-            Instructor(connection, signing).draft(draft, action, *parts)
+            write_draft(instructor, draft, unsigned)
             return
-        decided = _propose(connection, signing, window)
+        decided = instructor.instruct(unsigned)
     report(decided, f"The settlement of {window} is proposed.", as_json=as_json)
 
 
@@ -145,19 +137,18 @@ def show(
         read_key = reader(settings, key)
         found = find_window(connection, read_key, window)
         shown: dict[str, Any] | None = None
-        if WindowStatus(found.status) is not WindowStatus.OPEN:
+        if found.status is not WindowStatus.OPEN:
             shown = json.loads(statement_json(connection, read_key, window))
     if as_json:
         print_json({**window_object(found), "statement": shown})
         return
-    entries = found.range.end_index - found.range.first_index
-    say(f"Window {window}: {status_name(found)}, {entries:,} entries from {found.range.first_index:,} on.", "bold")
+    say(f"Window {window}: {found.status_name}, {found.entries:,} entries from {found.first_index:,} on.", "bold")
     if shown is None:
         say(f"It is not settled yet. Once the month is over: clearing window close {window}")
         return
     for table in (points_table, obligations_table, positions_table, payments_table):
         output.print(table(shown))
-    if found.alliance_statement_digest:
+    if found.alliance_statement_digest is not None:
         say(f"Payments recorded: {found.payments_recorded} of {found.payments_proposed}.")
         say(f"SHA-256 of the alliance's statement, as proposed: {found.alliance_statement_digest.hex()}")
 
@@ -179,46 +170,31 @@ def approve(
     """Show the payments that are proposed for a window's settlement, ask, and agree to them."""
     signing = Signing(key, draft, at, reference, as_json)
     with GatewayConnection(settings_of(context)) as connection:
-        read_key = Instructor(connection, signing).keys[0]
-        proposed = find_window(connection, read_key, window).alliance_statement_digest
-        if not proposed:
-            raise BackOfficeError(f"no settlement of {window} is proposed yet; first: clearing window close {window}")
-        proposal = _settlement(connection, read_key, window)
-        computed = proposal.alliance_statement_digest
-        if computed != proposed:
-            raise statement_differs(window, proposed.hex(), computed.hex())
-        if digest is not None and digest.lower() != proposed.hex():
-            raise statement_differs(window, proposed.hex(), digest.lower())
+        settlement = proposed_settlement(connection, signing.instructor(connection).reader, window, digest)
         constitution = connection.constitution
     if not as_json:
-        payments = [(each.payer, each.payee, each.amount_minor) for each in proposal.payments]
+        payments = [(each.payer, each.payee, each.amount_minor) for each in settlement.payments]
         say(f"Proposed for {window}:", "bold")
         output.print(payments_listed(payments, constitution.currency, constitution.currency_decimals))
-        say(f"SHA-256 of the alliance's statement: {proposed.hex()}")
+        say(f"SHA-256 of the alliance's statement: {settlement.alliance_statement_digest.hex()}")
     require_consent(f"Approve the settlement of {window}?", yes=yes)
     carry_out(
         context,
         signing,
-        Instruction(approve_settlement=ApproveSettlement(proposal=proposal)),
-        "approve",
-        window,
-        content_digest(proposal).hex()[:12],
+        approving(settlement),
         done=f"The settlement of {window} is approved.",
     )
 
 
-def _proposal(connection: GatewayConnection, signing: Signing, window: str) -> tuple[Instruction, tuple[str, ...]]:
-    """The proposal's instruction, and what its reference is made of."""
-    proposal = _settlement(connection, Instructor(connection, signing).keys[0], window)
-    parts = ("propose", window, content_digest(proposal).hex()[:12])
-    return Instruction(propose_settlement=proposal), parts
-
-
-def _settlement(connection: GatewayConnection, key: PrivateKey, window: str) -> ProposeSettlement:
-    """What the window settles to, as the gateway computes it."""
-    return connection.call(connection.settlement.GetSettlement, GetSettlementRequest(window=window), key).proposal
-
-
-def _propose(connection: GatewayConnection, signing: Signing, window: str) -> Decided:
-    action, parts = _proposal(connection, signing, window)
-    return Instructor(connection, signing).instruct(action, *parts)
+def window_object(window: Window) -> dict[str, Any]:
+    """A window for programs."""
+    digest = window.alliance_statement_digest
+    return {
+        "window": window.window,
+        "status": window.status_name,
+        "first_index": window.first_index,
+        "end_index": window.end_index,
+        "payments_proposed": window.payments_proposed,
+        "payments_recorded": window.payments_recorded,
+        "alliance_statement_sha256": digest.hex() if digest is not None else None,
+    }

@@ -1,11 +1,13 @@
-"""What holds in an alliance on a day, by the gateway's word: for whoever is about to change it."""
+"""What holds in an alliance on a day, by the gateway's word, and changing it."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from back_office.client.instructing import Unsigned
 from clearing.contract.bounds import AMENDABLE
-from clearing.v1.instruction_pb2 import AmendConstitution
+from clearing.contract.decoding import content_digest
+from clearing.v1.instruction_pb2 import AdoptRules, AmendConstitution, Instruction
 from clearing.v1.operations_pb2 import GetAllianceResponse
 
 
@@ -51,6 +53,18 @@ def versions_in(alliance: GetAllianceResponse, window: str) -> Versions:
         if each.adoption.window <= window:
             versions = Versions(each.adoption.rules_version, each.adoption.settlement_version)
     return versions
+
+
+def amending(amendment: AmendConstitution) -> Unsigned:
+    """Amend the constitution; it takes two people."""
+    digest = content_digest(amendment).hex()[:12]
+    return Unsigned(Instruction(amend_constitution=amendment), ("amend", amendment.effective_from, digest))
+
+
+def adopting(adoption: AdoptRules) -> Unsigned:
+    """Adopt versions of the rules and of the settlement; it takes two people."""
+    versions = (f"rules-{adoption.rules_version}", f"settlement-{adoption.settlement_version}")
+    return Unsigned(Instruction(adopt_rules=adoption), ("adopt", adoption.window, *versions))
 
 
 def _named(amendment: AmendConstitution) -> dict[str, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from clearing.contract.bounds import SIGNATURES_MAX
 from clearing.contract.instruction import PAYLOAD_TYPE, decode_instruction
 from clearing.errors import ClearingError, Rejection
-from clearing.signing.envelope import check_shape
+from clearing.signing.envelope import add_signature, check_shape, pre_authentication_encoding
+from clearing.signing.keys import PrivateKey, signature_holds
 from clearing.v1.envelope_pb2 import Envelope
 from clearing.v1.instruction_pb2 import Instruction
 from clearing.whole_file import write_whole
@@ -51,3 +54,22 @@ def read_draft(path: Path) -> tuple[Envelope, Instruction]:
     except (DecodeError, Rejection) as error:
         raise DraftError(f"{path} is no draft of an instruction, or is damaged: {error}") from None
     return envelope, Instruction.FromString(envelope.payload)
+
+
+def require_unsigned_by(path: Path, envelope: Envelope, keys: Sequence[PrivateKey]) -> None:
+    """Raise ``DraftError`` if one of the keys has signed the draft of this file already, or no more keys can."""
+    signed = pre_authentication_encoding(envelope.payload_type, envelope.payload)
+    for key in keys:
+        for signature in envelope.signatures:
+            if signature.keyid == key.key_id and signature_holds(key.public_key, signed, signature.sig):
+                raise DraftError(f"key {key.key_id} has signed {path} already; have another person sign it")
+    if len(envelope.signatures) + len(keys) > SIGNATURES_MAX:
+        raise DraftError(f"an instruction has at most {SIGNATURES_MAX} signatures")
+
+
+def sign_draft(path: Path, envelope: Envelope, keys: Sequence[PrivateKey]) -> None:
+    """Add the keys' signatures to a draft that was read, and write it to its file. Raises ``DraftError``."""
+    require_unsigned_by(path, envelope, keys)
+    for key in keys:
+        add_signature(envelope, key)
+    write_draft(path, envelope)

@@ -16,11 +16,14 @@ from pathlib import Path
 from back_office.errors import BackOfficeError
 from clearing.contract.log_identity import LogIdentity
 from clearing.log.note import Signer
+from clearing.model import MerchantId
 from clearing.runtime.settings import Settings
 from clearing.signing.key_files import read_private_key
 from clearing.signing.keys import PrivateKey
 from clearing.whole_file import write_whole
 from merchant_gateway.client.alliance_file import alliance_file_text, read_alliance
+
+MERCHANT_KEYS = "merchant-*.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +111,21 @@ def signing_keys(settings: Settings, files: list[Path] | None) -> list[PrivateKe
     """The keys in the files or, without any, the key of the settings or the home. Raises ``ClearingError``."""
     chosen = files or [settings.key or home_of(settings).default_key_file()]
     return [read_private_key(path, settings.passphrase_bytes) for path in chosen]
+
+
+def merchant_keys(settings: Settings) -> dict[MerchantId, PrivateKey]:
+    """The merchants' keys in the home folder, by the merchant that the file is named for.
+
+    Raises ``BackOfficeError``, and what reading a key raises.
+    """
+    folder = home_of(settings).keys
+    keys = {
+        MerchantId(path.stem.removeprefix("merchant-")): read_private_key(path, settings.passphrase_bytes)
+        for path in sorted(folder.glob(MERCHANT_KEYS))
+    }
+    if not keys:
+        raise BackOfficeError(
+            f"no {MERCHANT_KEYS} lies in {folder}; make and register each merchant's key: "
+            "clearing key register --role merchant --merchant MERCHANT --new"
+        )
+    return keys

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from back_office.client.instructing import Unsigned
 from back_office.client.machine_offsets import Difference, first_difference, machine_offsets
 from clearing.calendar import LocalCalendar
+from clearing.contract.decoding import content_digest
+from clearing.contract.entry import timestamp_of
+from clearing.contract.instruction import encode_offset_changes
 from clearing.model import MICROSECONDS_PER_DAY, MICROSECONDS_PER_MINUTE, Instant, OffsetChange, SetOffsets
+from clearing.v1 import instruction_pb2
 
 LEEWAY_DAYS = 2
 """From now until a correction begins, at least: 24 hours are asked for when it is decided, and others sign before."""
@@ -41,6 +46,17 @@ def correction(
     if there != logged.offset_minutes_at(Instant(start - 1)):
         changes.insert(0, OffsetChange(start, there))
     return Correction(difference, SetOffsets(start, tuple(changes), machine.offsets.known_until))
+
+
+def correcting(action: SetOffsets) -> Unsigned:
+    """Log the correction."""
+    message = instruction_pb2.SetOffsets(
+        effective_from=timestamp_of(action.effective_from),
+        changes=encode_offset_changes(action.changes),
+        known_until=timestamp_of(action.known_until),
+    )
+    parts = ("offsets", content_digest(message).hex()[:12])
+    return Unsigned(instruction_pb2.Instruction(set_offsets=message), parts)
 
 
 def _whole_minute(instant: int) -> Instant:

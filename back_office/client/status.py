@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from back_office.client.keys import RegisteredKey
 from back_office.client.machine_offsets import Difference, ZoneDataError, first_difference, machine_offsets, offset_text
+from back_office.client.windows import Window
 from clearing.calendar import LocalCalendar, next_window
-from clearing.contract.entry import instant_of
 from clearing.errors import Rejection
 from clearing.model import MICROSECONDS_PER_DAY, Instant, WindowId
 from clearing.rules.directory import WindowStatus
-from clearing.v1.operations_pb2 import Key
-from clearing.v1.settlement_pb2 import Window
 
 KEY_ENDS_DAYS = 30
 """How long before a key ends it has to be seen to."""
@@ -57,25 +56,33 @@ def offset_status(logged: LocalCalendar, time_zone: str, now: Instant) -> Offset
 
 def unsettled(windows: Sequence[Window]) -> list[Window]:
     """Those that somebody has work with, or will have."""
-    return [window for window in windows if WindowStatus(window.status) is not WindowStatus.SETTLED]
+    return [window for window in windows if window.status is not WindowStatus.SETTLED]
 
 
 def late_windows(windows: Sequence[Window], present: WindowId) -> list[str]:
     """What to say of windows that are unsettled though the month after them is over too."""
     return [
-        f"{window.window} is {WindowStatus(window.status).name.lower()}, and the month after it is over; see: "
+        f"{window.window} is {window.status_name}, and the month after it is over; see: "
         f"clearing window show {window.window}"
         for window in unsettled(windows)
-        if next_window(WindowId(window.window)) < present
+        if next_window(window.window) < present
     ]
 
 
-def ending_keys(keys: Sequence[Key], now: Instant) -> list[Key]:
+@dataclass(frozen=True, slots=True)
+class EndingKey:
+    """A valid key that ends soon."""
+
+    key: RegisteredKey
+    valid_until: Instant
+
+
+def ending_keys(keys: Sequence[RegisteredKey], now: Instant) -> list[EndingKey]:
     """Valid keys that end within 30 days."""
-    ending = []
-    for key in keys:
-        if key.registration.HasField("valid_until") and not key.HasField("revoked_at"):
-            left = instant_of(key.registration.valid_until) - now
-            if 0 < left <= KEY_ENDS_DAYS * MICROSECONDS_PER_DAY:
-                ending.append(key)
-    return ending
+    return [
+        EndingKey(key, key.valid_until)
+        for key in keys
+        if key.valid_until is not None
+        and key.revoked_at is None
+        and 0 < key.valid_until - now <= KEY_ENDS_DAYS * MICROSECONDS_PER_DAY
+    ]

@@ -1,29 +1,67 @@
-"""Windows as the gateway lists them."""
+"""Windows, the months that are settled: listing and closing them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from back_office.client.connection import GatewayConnection
+from back_office.client.instructing import Unsigned
 from back_office.errors import BackOfficeError
 from clearing.calendar import first_day, next_window
 from clearing.contract import bounds
-from clearing.model import Instant
+from clearing.model import Instant, WindowId
 from clearing.rules.directory import WindowStatus
 from clearing.signing.keys import PrivateKey
-from clearing.v1.settlement_pb2 import ListWindowsRequest, Window
+from clearing.v1.instruction_pb2 import CloseWindow, Instruction
+from clearing.v1.settlement_pb2 import ListWindowsRequest
 
 
-def list_all(connection: GatewayConnection, key: PrivateKey) -> Sequence[Window]:
-    """All windows from the founding on, in order."""
-    return connection.call(connection.settlement.ListWindows, ListWindowsRequest(), key).windows
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window, and how far its settlement has come."""
+
+    window: WindowId
+    status: WindowStatus
+    first_index: int
+    """Of its entries in the log."""
+    end_index: int
+    """The index behind its last entry."""
+    alliance_statement_digest: bytes | None
+    """SHA-256 of the alliance's statement as it was proposed last; None before that."""
+    payments_proposed: int
+    payments_recorded: int
+
+    @property
+    def entries(self) -> int:
+        """How many entries it has."""
+        return self.end_index - self.first_index
+
+    @property
+    def status_name(self) -> str:
+        """How far its settlement has come, in a word."""
+        return self.status.name.lower()
+
+
+def list_windows(connection: GatewayConnection, key: PrivateKey) -> list[Window]:
+    """All windows from the founding on, in order. Raises ``GatewayError``."""
+    return [
+        Window(
+            WindowId(each.window),
+            WindowStatus(each.status),
+            each.range.first_index,
+            each.range.end_index,
+            each.alliance_statement_digest or None,
+            each.payments_proposed,
+            each.payments_recorded,
+        )
+        for each in connection.call(connection.settlement.ListWindows, ListWindowsRequest(), key).windows
+    ]
 
 
 def find_window(connection: GatewayConnection, key: PrivateKey, window: str) -> Window:
     """The window of this name. Raises ``Rejection`` if it is no month, ``BackOfficeError`` if there is none."""
     asked = bounds.window(window, "WINDOW")
-    windows = list_all(connection, key)
+    windows = list_windows(connection, key)
     for each in windows:
         if each.window == asked:
             return each
@@ -38,30 +76,7 @@ def closing_time(connection: GatewayConnection, window: str) -> Instant:
     return connection.calendar.start_of_day(first_day(following))
 
 
-def status_name(window: Window) -> str:
-    """How far the window's settlement has come, in a word."""
-    return WindowStatus(window.status).name.lower()
-
-
-def window_object(window: Window) -> dict[str, Any]:
-    """A window for programs."""
-    return {
-        "window": window.window,
-        "status": status_name(window),
-        "first_index": window.range.first_index,
-        "end_index": window.range.end_index,
-        "payments_proposed": window.payments_proposed,
-        "payments_recorded": window.payments_recorded,
-        "alliance_statement_sha256": window.alliance_statement_digest.hex() or None,
-    }
-
-
-def statement_differs(window: str, proposed: str, other: str) -> BackOfficeError:
-    """The alliance's statement is not the one that was proposed, or not the one that was read.
-
-    ``proposed`` is the digest that is logged, ``other`` the one computed or read, in hexadecimal.
-    """
-    return BackOfficeError(
-        f"the statement proposed for {window} has the SHA-256 {proposed}, and not {other}; read it again with "
-        f"clearing window show {window}, and have it proposed again if it is not right"
-    )
+def closing(connection: GatewayConnection, window: str) -> Unsigned:
+    """Close a month that is over. Raises ``Rejection`` if it is no month."""
+    action = Instruction(close_window=CloseWindow(window=window))
+    return Unsigned(action, ("close", window), not_before=closing_time(connection, window))

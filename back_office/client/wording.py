@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from back_office.cli.console import time_text
 from back_office.client.machine_offsets import offset_text
+from back_office.client.moments import time_text
 from clearing.contract.instruction import decode_instruction
 from clearing.key_id import key_id_of
 from clearing.model import (

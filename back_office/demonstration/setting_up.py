@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from back_office.cli.instructing import Instructor, Signing
 from back_office.client.connection import GatewayConnection
-from back_office.client.home import home_of
-from back_office.client.trial import register_new_key, trial_constitution
+from back_office.client.home import home_of, signing_keys
+from back_office.client.instructing import Instructor
+from back_office.client.merchants import admission
+from back_office.client.stores import opening
+from back_office.client.terms import Terms, setting
 from back_office.demonstration.scenario import FIRST_DAY, SHOPS, TIME_ZONE
+from back_office.demonstration.trial import register_new_key, trial_constitution
 from back_office.host.founding import found_alliance
 from clearing.calendar import instant_of
 from clearing.runtime.settings import Settings
@@ -21,11 +24,7 @@ from clearing.v1.instruction_pb2 import (
     ROLE_AUDITOR,
     ROLE_FINANCE,
     ROLE_MERCHANT,
-    AdmitMerchant,
-    Instruction,
-    OpenStore,
     RegisterKey,
-    SetTerms,
 )
 
 ORIGIN = "demo.clearing.example/log"
@@ -55,19 +54,14 @@ def set_up(settings: Settings, connection: GatewayConnection) -> Demo:
     """Admit the merchants, open their stores, register everybody's keys, and agree on one pair's own price."""
     home = home_of(settings)
     operators = [home.key_file("operator", holder) for holder in OPERATORS]
-    instructor = Instructor(connection, Signing(keys=operators))
+    instructor = Instructor(connection, signing_keys(settings, operators))
     merchant_keys: dict[str, PrivateKey] = {}
     for shop in SHOPS:
-        admission = AdmitMerchant(merchant=shop.merchant, legal_name=shop.legal_name)
-        instructor.require(Instruction(admit_merchant=admission), "admit", shop.merchant)
-        store = OpenStore(merchant=shop.merchant, store=f"{shop.merchant}-1")
-        instructor.require(Instruction(open_store=store), "open", store.store)
+        instructor.require(admission(shop.merchant, shop.legal_name))
+        instructor.require(opening(shop.merchant, f"{shop.merchant}-1"))
         registration = RegisterKey(role=ROLE_MERCHANT, merchant=shop.merchant, holder=shop.merchant)
         merchant_keys[shop.merchant] = register_new_key(instructor, registration)
-    terms = SetTerms(
-        merchant="grocer", counterparty="fuel", effective_from=FIRST_DAY.isoformat(), redemption_price="0.0085"
-    )
-    instructor.require(Instruction(set_terms=terms), "terms", "grocer-fuel")
+    instructor.require(setting(Terms("grocer", "fuel", FIRST_DAY.isoformat(), "", "0.0085")))
     finance = []
     for holder in FINANCE_OFFICERS:
         key = register_new_key(instructor, RegisterKey(role=ROLE_FINANCE, holder=holder))

@@ -11,13 +11,13 @@ from types import FrameType
 
 import structlog
 
-from back_office.cli.console import say
-from back_office.client.encryption import access_of
 from back_office.client.home import home_of
 from back_office.errors import BackOfficeError
+from back_office.host.access import access_of
 from back_office.host.assembly import Gateway
 from back_office.host.database import opened_database
 from back_office.host.standby import Standby
+from back_office.host.telling import Telling
 from clearing.postgres.migration import migrate
 from clearing.postgres.writing.flow_summing import FlowSumming
 from clearing.postgres.writing.recorder_process import RecorderProcess
@@ -44,11 +44,11 @@ OPEN_FILES = 10_240
 """Each connected till is an open file, and the usual soft limit, of 1,024, is less than some alliances have tills."""
 
 
-def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
+def serve(settings: Settings, telling: Telling, *, reflect: bool) -> None:
     """Serve as the settings say, until SIGTERM or SIGINT; while another gateway writes, stand by.
 
-    Raises ``BackOfficeError``, and what reading keys and certificates, opening the database and
-    ``Gateway`` raise.
+    ``telling`` is told how far it has come. Raises ``BackOfficeError``, and what reading keys
+    and certificates, opening the database and ``Gateway`` raise.
     """
     told_to_stop = _stop_signals()
     _allow_open_files()
@@ -59,7 +59,7 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
         metrics_served(settings.metrics_address) as metrics,
         opened_database(settings, APPLICATION_NAME, keep_running=True) as engine,
     ):
-        lock = Standby(engine, told_to_stop, as_json=as_json).writer_lock()
+        lock = Standby(engine, told_to_stop, telling).writer_lock()
         if lock is not None:
             with lock:
                 # Only now: the tables of an older version are still in use while its gateway writes.
@@ -83,9 +83,8 @@ def serve(settings: Settings, *, reflect: bool, as_json: bool) -> None:
                         settlements=settlements,
                         leading_that_hold=helpers.leading_that_hold,
                     )
-                    _serve_until_told(gateway, access, told_to_stop, as_json=as_json)
-    if as_json:
-        logger.info("stopped")
+                    _serve_until_told(gateway, access, told_to_stop, telling)
+    telling.stopped()
 
 
 def _access(settings: Settings) -> Access:
@@ -95,7 +94,7 @@ def _access(settings: Settings) -> Access:
     return access
 
 
-def _serve_until_told(gateway: Gateway, access: Access, told_to_stop: threading.Event, *, as_json: bool) -> None:
+def _serve_until_told(gateway: Gateway, access: Access, told_to_stop: threading.Event, telling: Telling) -> None:
     writer = gateway.writer
     try:
         directory, head = writer.directory, writer.head
@@ -106,10 +105,7 @@ def _serve_until_told(gateway: Gateway, access: Access, told_to_stop: threading.
         if access.credentials is None and not is_loopback(split_address(address)[0]):
             logger.warning("plain_text_leaves_this_machine", address=address)
         gateway.start()
-        if as_json:
-            logger.info("serving", origin=directory.origin, address=address, entries=head.size)
-        else:
-            say(f"Serving {directory.origin} at {address}, {head.size:,} entries. Ctrl-C stops.")
+        telling.serving(directory.origin, address, head.size)
         while writer.is_writing and not told_to_stop.wait(CHECK_SECONDS):
             pass
         has_stopped_itself = not writer.is_writing

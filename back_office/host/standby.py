@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Engine
 
-from back_office.cli.console import note
+from back_office.host.telling import Telling
 from clearing.postgres.database_errors import DatabaseUnavailableError
 from clearing.postgres.writing.writer_lock import LockHolder, WriterLock, wait_for_writer_lock
 
@@ -24,12 +24,12 @@ DATABASE_RETRY_SECONDS: Final = 1.0
 class Standby:
     """Waits for the writer's lock, and says what it is waiting for once, not each time it asks."""
 
-    def __init__(self, engine: Engine, told_to_stop: threading.Event, *, as_json: bool) -> None:
-        """``told_to_stop`` ends the wait; ``as_json`` says it to programs."""
+    def __init__(self, engine: Engine, told_to_stop: threading.Event, telling: Telling) -> None:
+        """``told_to_stop`` ends the wait; ``telling`` hears who is waited for."""
         self._engine = engine
         self._told_to_stop = told_to_stop
-        self._as_json = as_json
-        self._said: LockHolder | None = None
+        self._telling = telling
+        self._told: LockHolder | None = None
 
     def writer_lock(self) -> WriterLock | None:
         """The lock, as soon as nobody else holds it; None once told to stop.
@@ -44,24 +44,12 @@ class Standby:
                 if not is_out_of_reach:
                     logger.warning("database_unavailable", error=str(error))
                 is_out_of_reach = True
-                self._said = None  # whoever is the writer when it is back is worth a line
+                self._told = None  # whoever is the writer when it is back is worth a line
                 self._told_to_stop.wait(DATABASE_RETRY_SECONDS)
         return None
 
     def _wait(self, holder: LockHolder | None) -> bool:
-        if holder is not None and holder != self._said:
-            self._said = holder
-            self._say(holder)
+        if holder is not None and holder != self._told:
+            self._told = holder
+            self._telling.standing_by(holder)
         return not self._told_to_stop.wait(ASK_SECONDS)
-
-    def _say(self, holder: LockHolder) -> None:
-        if self._as_json:
-            logger.info(
-                "standing_by",
-                session=holder.session,
-                application=holder.application,
-                address=holder.address or None,
-                since=holder.since,
-            )
-        else:
-            note(f"Standing by: the writer is {holder}. This gateway serves once that one ends. Ctrl-C stops.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from back_office.cli.console import print_table, say, time_text
+from back_office.cli.console import print_table, say
+from back_office.client.moments import time_text
 from back_office.client.wording import words
 from clearing.contract.entry import Entry
 from clearing.contract.instruction import PAYLOAD_TYPE as INSTRUCTION_TYPE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from back_office.cli.instructing import Instructor
+from back_office.client.instructing import Instructor, Unsigned
 from clearing.signing.keys import PrivateKey
 from clearing.v1.instruction_pb2 import (
     CLOCK_PRESENTED,
@@ -36,5 +36,5 @@ def register_new_key(instructor: Instructor, registration: RegisterKey) -> Priva
     key = PrivateKey.generate()
     registration.public_key = key.public_key
     action = Instruction(register_key=registration)
-    instructor.require(action, "register", registration.holder, also_signs=[key])
+    instructor.require(Unsigned(action, ("register", registration.holder), also_signs=(key,)))
     return key

@@ -1,4 +1,7 @@
-"""Whose the stores of a baskets file are: what ``store import`` and ``submit`` must agree on."""
+"""The stores of the members: opening them, and whose those of a file of baskets are.
+
+The commands ``store import`` and ``submit`` must agree on that.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,21 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from back_office.client.connection import GatewayConnection
+from back_office.client.instructing import Unsigned
+from back_office.client.merchants import Member
 from back_office.errors import BackOfficeError
 from clearing.model import MerchantId, StoreId
-from clearing.signing.keys import PrivateKey
-from clearing.v1.operations_pb2 import ListMerchantsRequest, Merchant
+from clearing.v1.instruction_pb2 import Instruction, OpenStore
 from merchant_gateway.client.baskets.store_merchants import hashed_store_merchants, read_store_merchants
 
 
-def listed_merchants(connection: GatewayConnection, key: PrivateKey) -> Sequence[Merchant]:
-    """All members, by identifier."""
-    return connection.call(connection.operations.ListMerchants, ListMerchantsRequest(), key).merchants
+def opening(merchant: str, store: str) -> Unsigned:
+    """Open a merchant's store."""
+    return Unsigned(Instruction(open_store=OpenStore(merchant=merchant, store=store)), ("open", store))
 
 
 def merchants_of_stores(
-    stores: AbstractSet[StoreId], mapping: Path | None, members: Sequence[Merchant]
+    stores: AbstractSet[StoreId], mapping: Path | None, members: Sequence[Member]
 ) -> dict[StoreId, MerchantId]:
     """The merchant of each store: from the mapping file, or by hash over the members where there is none.
 
@@ -30,11 +33,11 @@ def merchants_of_stores(
     if mapping is not None:
         merchants = read_store_merchants(mapping)
     else:
-        merchants = hashed_store_merchants(stores, [MerchantId(member.merchant) for member in members])
+        merchants = hashed_store_merchants(stores, [member.merchant for member in members])
     missing = sorted(stores - merchants.keys())
     if missing:
         raise BackOfficeError(f"{mapping} names no merchant for {len(missing):,} stores, such as {missing[0]}")
-    owners = {StoreId(store): MerchantId(member.merchant) for member in members for store in member.stores}
+    owners = {store: member.merchant for member in members for store in member.stores}
     for store in sorted(stores):
         if owners.get(store, merchants[store]) != merchants[store]:
             raise BackOfficeError(
