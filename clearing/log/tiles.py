@@ -102,8 +102,3 @@ def bundle_entries(bundle: bytes) -> Iterator[bytes]:
         yield bundle[start:end]
         position += 1
         offset = end
-
-
-def parse_entry_bundle(bundle: bytes) -> list[bytes]:
-    """The entries of a bundle; raises TileError if it is not exactly 1 to 256 whole entries."""
-    return list(bundle_entries(bundle))

@@ -11,7 +11,7 @@ from clearing.log.folder import FolderError, read_log_folder
 from clearing.log.folder_writer import write_log_folder
 from clearing.log.merkle import EMPTY_ROOT, leaf_hash, root
 from clearing.log.note import NoteError, Signer
-from clearing.log.tiles import entry_bundle, parse_entry_bundle
+from clearing.log.tiles import bundle_entries, entry_bundle
 
 LOG = Signer("alliance.example/log", bytes(range(32)))
 ENTRIES = [f"entry {number}".encode() * (1 + number % 3) for number in range(70_000)]
@@ -65,7 +65,7 @@ def test_an_export_has_the_files_of_the_specification(exported: Path) -> None:
     assert content["checkpoint"].decode() == signed(SIZE)
     assert content["tile/0/002.p/88"] == b"".join(LEAVES[512:SIZE])
     assert content["tile/1/000.p/2"] == root(LEAVES[:256]) + root(LEAVES[256:512])
-    assert parse_entry_bundle(content["tile/entries/001"]) == ENTRIES[256:512]
+    assert list(bundle_entries(content["tile/entries/001"])) == ENTRIES[256:512]
     assert not list(exported.glob(".*"))
 
 
@@ -120,7 +120,7 @@ def test_a_flipped_bit_in_any_file_is_caught_and_its_file_named(copied: Path) ->
 def test_an_altered_entry_is_named_by_its_index(copied: Path, index: int) -> None:
     name = f"{index // 256:03}" + (".p/88" if index >= 512 else "")
     path = copied / "tile/entries" / name
-    entries = parse_entry_bundle(path.read_bytes())
+    entries = list(bundle_entries(path.read_bytes()))
     for altered in (b"", b"altered", entries[index % 256] + b"."):
         changed = list(entries)
         changed[index % 256] = altered

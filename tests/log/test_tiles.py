@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.log.tiles import TileError, entry_bundle, parse_entry_bundle, tile_path, tile_width
+from clearing.log.tiles import TileError, bundle_entries, entry_bundle, tile_path, tile_width
 
 
 @pytest.mark.parametrize(
@@ -56,24 +56,24 @@ def test_a_bundle_is_each_entry_behind_its_length() -> None:
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=256))
 def test_a_bundle_reads_back(entries: list[bytes]) -> None:
-    assert parse_entry_bundle(entry_bundle(entries)) == entries
+    assert list(bundle_entries(entry_bundle(entries))) == entries
 
 
 def test_the_largest_entry_fits_and_one_byte_more_is_refused() -> None:
-    assert parse_entry_bundle(entry_bundle([bytes(65_535)])) == [bytes(65_535)]
+    assert list(bundle_entries(entry_bundle([bytes(65_535)]))) == [bytes(65_535)]
     with pytest.raises(TileError, match="entry 1 of the bundle has 65536 bytes"):
         entry_bundle([b"", bytes(65_536)])
 
 
 def test_bundles_hold_between_1_and_256_entries() -> None:
-    assert len(parse_entry_bundle(entry_bundle([b"x"] * 256))) == 256
+    assert len(list(bundle_entries(entry_bundle([b"x"] * 256)))) == 256
     for entries in ([], [b"x"] * 257):
         with pytest.raises(TileError, match="between 1 and 256"):
             entry_bundle(entries)
     with pytest.raises(TileError, match="empty"):
-        parse_entry_bundle(b"")
+        list(bundle_entries(b""))
     with pytest.raises(TileError, match="goes on for 3 bytes"):
-        parse_entry_bundle(b"\x00\x01x" * 257)
+        list(bundle_entries(b"\x00\x01x" * 257))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=5), st.data())
@@ -83,4 +83,4 @@ def test_a_bundle_cut_inside_an_entry_names_it(entries: list[bytes], data: st.Da
     end = len(entry_bundle(entries[: position + 1]))
     cut = data.draw(st.integers(start + 1, end - 1))
     with pytest.raises(TileError, match=f"entry {position} of the bundle is cut short"):
-        parse_entry_bundle(entry_bundle(entries)[:cut])
+        list(bundle_entries(entry_bundle(entries)[:cut]))
