@@ -73,6 +73,7 @@ class ErrorReason(IntEnum):
     WRONG_LOG = 45
     INSTRUCTION_EXPIRED = 46
     SIGNED_BEFORE_FOUNDING = 47
+    SETTLEMENT_NOT_READY = 55
 
 
 class Rejection(ClearingError):

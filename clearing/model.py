@@ -133,12 +133,12 @@ class Outcome(IntEnum):
     SETTLEMENT_NOT_APPROVED = 46
     UNKNOWN_PAYMENT = 47
     PAYMENT_ALREADY_RECORDED = 48
-    PROPOSAL_INCOMPLETE = 49
     AMENDMENT_TOO_SOON = 50
     CONSTITUTION_UNCHANGED = 51
     ADOPTION_TOO_SOON = 52
     VERSION_GOES_BACK = 53
     VERSIONS_UNCHANGED = 54
+    SETTLEMENT_DIFFERS = 60
 
     OFFSETS_TOO_SOON = 70
     OFFSETS_UNCHANGED = 71
@@ -353,14 +353,21 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class ProposeSettlement:
-    """What a closed window settles to: digests of its statements, and its payments."""
+    """What a closed window settles to: roots over its statements and its payments."""
 
     window: WindowId
+    settlement_version: int
     alliance_statement_digest: bytes
     """SHA-256 of the alliance's statement in JSON."""
-    statement_digests: tuple[tuple[MerchantId, bytes], ...]
-    """For each merchant, in the order of their identifiers."""
-    payments: tuple[Payment, ...]
+    statements: int
+    """Members, each with a statement."""
+    statements_root: bytes
+    """Over the digests of the members' statements, in the order of their identifiers."""
+    payments: int
+    payments_root: bytes
+    """Over the payments, in the order of payer and payee."""
+    payments_minor: int
+    """Sum of all payments in minor units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +385,11 @@ class RecordPayment:
     payment: Payment
     paid_on: datetime.date
     bank_reference: str
+    index: int
+    """The payment's place among the settlement's payments, from 0."""
+    salt: bytes
+    path: tuple[bytes, ...]
+    """From the payment's leaf to the proposal's root."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from clearing.rules.movements import Flow
 from settlement.v1.errors import UnknownSettlementVersionError
 from settlement.v1.month_end import settle, settle_upon
 from settlement.v1.points import PointsByMovement
-from settlement.v1.proposal import proposal_of
+from settlement.v1.proposal import SettlementProofs, proofs_of, proposal_of
 from settlement.v1.report_json import alliance_json, merchant_json
 from settlement.v1.statements import MerchantStatement, Settlement
 
@@ -35,6 +35,7 @@ class SettlementRules:
         [Directory, WindowId, Mapping[MerchantId, PointsByMovement], Iterable[Flow], bytes], Settlement
     ]
     proposal_of: Callable[[Settlement], ProposeSettlement]
+    proofs_of: Callable[[Settlement], SettlementProofs]
     alliance_json: Callable[[Settlement], bytes]
     merchant_json: Callable[[MerchantStatement], bytes]
 
@@ -44,6 +45,7 @@ SETTLEMENTS: Final[dict[int, SettlementRules]] = {
         settle=settle,
         settle_upon=settle_upon,
         proposal_of=proposal_of,
+        proofs_of=proofs_of,
         alliance_json=alliance_json,
         merchant_json=merchant_json,
     ),
@@ -57,6 +59,17 @@ def settlement_rules(version: int) -> SettlementRules:
     if rules is None:
         raise UnknownSettlementVersionError(version, SETTLEMENTS)
     return rules
+
+
+def judged(
+    directory: Directory, window: WindowId, before: Iterable[Flow], during: Iterable[Flow], log_root: bytes
+) -> ProposeSettlement:
+    """What the closed window settles to, in the words of a proposal, from the flows of its log.
+
+    Raises ``UnknownSettlementVersionError``, and what the version's ``settle`` raises.
+    """
+    rules = settlement_rules_of(directory, window)
+    return rules.proposal_of(rules.settle(directory, window, before, during, log_root))
 
 
 def settlement_rules_of(directory: Directory, window: WindowId) -> SettlementRules:

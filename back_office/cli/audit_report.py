@@ -37,8 +37,6 @@ def print_report(report: AuditReport) -> None:
         ],
         ("count",),
     )
-    for difference in report.replaced_proposals:
-        say(f"Corrected before it was approved: {difference}", "yellow")
     for key_id, indexes in report.to_review.items():
         say(
             f"To review: key {key_id} may have been somebody else's when it signed {len(indexes):,} entries"
@@ -84,7 +82,6 @@ def report_object(report: AuditReport) -> dict[str, Any]:
         "windows_proposed": list(report.windows_proposed),
         "statement_digests": report.statement_digests,
         "statement_files": report.statement_files,
-        "replaced_proposals": list(report.replaced_proposals),
         "earlier_checkpoints": report.earlier_checkpoints,
         "earlier_entries": report.earlier_entries,
         "to_review": {key_id: list(indexes) for key_id, indexes in report.to_review.items()},

@@ -11,7 +11,8 @@ import typer
 from back_office.cli.console import print_json, say
 from back_office.cli.options import JsonOption, ReadKeyOption, WindowArgument, settings_of
 from back_office.client.connection import GatewayConnection, reader
-from back_office.client.statements import download_statement, owner_of, proposed_statements, write_statement
+from back_office.client.payments import payments_proven
+from back_office.client.statements import download_statement, owner_of, proposed_entry, write_statement
 from clearing.audit.folder_proof import ProvenEntry
 
 
@@ -36,7 +37,9 @@ def statement(
     with GatewayConnection(settings) as connection:
         read_key = reader(settings, key)
         files = download_statement(connection, read_key, window, merchant)
-        proposed = proposed_statements(connection, read_key, window)
+        proposed = proposed_entry(connection, read_key, window)
+        owner = owner_of(files[0][1], merchant)
+        proven = payments_proven(connection, read_key, window, owner) if owner is not None else None
     folder = output / window
     written = [(write_statement(folder, name, content), sha256(content).hexdigest()) for name, content in files]
     json_path, json_content = written[0][0], files[0][1]
@@ -44,7 +47,10 @@ def statement(
     if proposed is not None:
         proof = ProvenEntry.of_receipt(proposed.receipt).write(folder)[1]
         # Only once the files are written: one that differs is evidence.
-        proposed.require_same(owner_of(json_content, merchant), json_content)
+        if owner is None or proven is None:
+            proposed.require_alliance_statement(json_content)
+        else:
+            proposed.require_statement(owner, json_content, proven)
     if as_json:
         print_json(
             [
@@ -67,5 +73,7 @@ def statement(
         )
     else:
         say(f"{json_path.name}: digest as recorded in entry {proposed.entry_index} of the log, verified.", "green")
+        if proven is not None:
+            say(f"The payments in it ({len(proven.payments)}) are proven to be among those that settle the window.")
         say("The log records the JSON form; CSV and workbook are the same statement for reading.")
         say(f"The entry's proof is kept in {proof}: an audit can be held to it (--earlier).")

@@ -32,6 +32,7 @@ from back_office.cli.statement_tables import (
 from back_office.client.connection import GatewayConnection, reader
 from back_office.client.instructing import RefusedError
 from back_office.client.instruction_receipt import Decided
+from back_office.client.payments import all_payments
 from back_office.client.settlements import approving, computed_settlement, proposed_settlement, proposing
 from back_office.client.statements import statement_json
 from back_office.client.windows import Window, closing, find_window
@@ -115,7 +116,7 @@ def propose(
     reference: ReferenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Log what a closed window settles to: its statements' digests and its payments."""
+    """Log what a closed window settles to: the roots of its statements and its payments."""
     signing = Signing(key, draft, at, reference, as_json)
     with GatewayConnection(settings_of(context)) as connection:
         instructor = signing.instructor(connection)
@@ -170,10 +171,12 @@ def approve(
     """Show the payments that are proposed for a window's settlement, ask, and agree to them."""
     signing = Signing(key, draft, at, reference, as_json)
     with GatewayConnection(settings_of(context)) as connection:
-        settlement = proposed_settlement(connection, signing.instructor(connection).reader, window, digest)
+        read_key = signing.instructor(connection).reader
+        settlement = proposed_settlement(connection, read_key, window, digest)
+        proven = all_payments(connection, read_key, settlement)
         constitution = connection.constitution
     if not as_json:
-        payments = [(each.payer, each.payee, each.amount_minor) for each in settlement.payments]
+        payments = [(each.payment.payer, each.payment.payee, each.payment.amount_minor) for each in proven]
         say(f"Proposed for {window}:", "bold")
         output.print(payments_listed(payments, constitution.currency, constitution.currency_decimals))
         say(f"SHA-256 of the alliance's statement: {settlement.alliance_statement_digest.hex()}")

@@ -34,8 +34,8 @@ EXPLANATIONS: dict[Outcome, str] = {
     Outcome.SETTLEMENT_NOT_APPROVED: "the settlement is not approved yet; approve it first: clearing window approve",
     Outcome.UNKNOWN_PAYMENT: "the approved settlement has no such payment; see: clearing window show",
     Outcome.PAYMENT_ALREADY_RECORDED: "the payment is recorded already; see: clearing window show",
-    Outcome.PROPOSAL_INCOMPLETE: (
-        "the proposal does not name exactly the members, or its payments name others; again: clearing window propose"
+    Outcome.SETTLEMENT_DIFFERS: (
+        "what is signed is not what the ledger comes to; take what the gateway computes: clearing window propose"
     ),
     Outcome.AMENDMENT_TOO_SOON: (
         "an amendment is told so many days before as the constitution says; see: clearing alliance show"

@@ -14,7 +14,7 @@ from clearing.signing.keys import PrivateKey
 from clearing.v1.settlement_pb2 import GetProposalRequest, GetStatementRequest, StatementFormat
 from clearing.whole_file import write_whole
 from merchant_gateway.client.gateway_error import GatewayError
-from merchant_gateway.client.proposal_receipt import ProposedStatements, check_proposal
+from merchant_gateway.client.proposal_receipt import ProposedSettlement, check_proposal
 
 FORMATS = (
     StatementFormat.STATEMENT_FORMAT_JSON,
@@ -23,8 +23,8 @@ FORMATS = (
 )
 
 
-def proposed_statements(connection: GatewayConnection, key: PrivateKey, window: str) -> ProposedStatements | None:
-    """The digests that the log records for a window's statements, proven; None before any is proposed.
+def proposed_entry(connection: GatewayConnection, key: PrivateKey, window: str) -> ProposedSettlement | None:
+    """What the log records of a window's settlement, proven; None before any is proposed.
 
     Raises ``GatewayError``, and ``ReceiptError`` if the proof does not hold.
     """

@@ -96,12 +96,11 @@ def _terms(action: SetTerms) -> Lines:
 
 def _proposal(proposal: ProposeSettlement) -> Lines:
     return [
+        ("settlement version", str(proposal.settlement_version)),
         ("SHA-256 of the alliance's statement", proposal.alliance_statement_digest.hex()),
-        *((f"SHA-256 of {merchant}'s statement", digest.hex()) for merchant, digest in proposal.statement_digests),
-        *(
-            ("payment", f"{each.payer} pays {each.payee} {each.amount_minor:,} minor units")
-            for each in proposal.payments
-        ),
+        ("members' statements", f"{proposal.statements:,} under the root {proposal.statements_root.hex()}"),
+        ("payments", f"{proposal.payments:,} under the root {proposal.payments_root.hex()}"),
+        ("sum of the payments", f"{proposal.payments_minor:,} minor units"),
     ]
 
 

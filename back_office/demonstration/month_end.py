@@ -10,7 +10,7 @@ from back_office.cli.statement_tables import obligations_table, payments_table, 
 from back_office.client.connection import GatewayConnection
 from back_office.client.home import signing_keys
 from back_office.client.instructing import Instructor
-from back_office.client.payments import record_all
+from back_office.client.payments import payments_proven, record_all
 from back_office.client.settlements import approving, computed_settlement, proposing
 from back_office.client.statements import download_statement, write_statement
 from back_office.client.windows import closing
@@ -32,10 +32,11 @@ def settle_month(connection: GatewayConnection, demo: Demo, window: WindowId, st
     operator.require(proposing(settlement))
     finance.require(approving(settlement))
     paid_on = (month_end(first_day(window), 1)).isoformat()
-    for _ in record_all(finance, window, settlement.payments, paid_on, f"DEMO-{window}"):
+    proven = payments_proven(connection, operator.reader, window)
+    for _ in record_all(finance, window, proven.payments, paid_on, f"DEMO-{window}"):
         pass  # each is required to be recorded
 
-    merchants = ["", *(each.merchant for each in settlement.statement_digests)]
+    merchants = ["", *(each.merchant for each in proven.statements)]
     for merchant in merchants:
         for name, content in download_statement(connection, operator.reader, window, merchant):
             write_statement(statements / window, name, content)

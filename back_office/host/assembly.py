@@ -30,6 +30,7 @@ from merchant_gateway.server.operations import Operations
 from merchant_gateway.server.server import GatewayServer
 from merchant_gateway.server.service import MerchantGateway
 from settlement.serving.from_store import Settlements, StoredSettlements
+from settlement.serving.judged_settlements import JudgedSettlements
 from settlement.serving.service import SettlementService
 
 
@@ -59,7 +60,10 @@ class Gateway:
         ``GatewayServer`` raise.
         """
         access = access if access is not None else Access()
-        self.writer = Writer(engine, log_signer, wall_clock, metrics, lock, recorder)
+        self.settlements = JudgedSettlements(settlements if settlements is not None else StoredSettlements(engine))
+        self.writer = Writer(
+            engine, log_signer, wall_clock, metrics, lock, recorder, settlement_of=self.settlements.settlement_of
+        )
         authenticator = Authenticator(
             self.writer,
             wall_clock,
@@ -68,9 +72,8 @@ class Gateway:
             decided_before=DecidedBefore(engine),
             leading_that_hold=leading_that_hold,
         )
-        settlements = settlements if settlements is not None else StoredSettlements(engine)
         settlement = SettlementService(
-            self.writer, engine, settlements, lambda context: caller_of(context, authenticator)
+            self.writer, engine, self.settlements, lambda context: caller_of(context, authenticator)
         )
         try:
             self.server = GatewayServer(
@@ -96,7 +99,8 @@ class Gateway:
             raise
 
     def start(self) -> None:
-        """Serve."""
+        """Serve, and compute what closed windows settle to."""
+        self.settlements.watch(lambda: self.writer.directory)
         self.server.start()
 
     def announce_stop(self) -> None:
@@ -107,6 +111,7 @@ class Gateway:
     def stop(self) -> None:
         """Let calls under way finish, then give the log back."""
         self.server.stop()
+        self.settlements.close()
         self.writer.close()
 
     def __enter__(self) -> Self:

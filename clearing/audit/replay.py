@@ -6,9 +6,10 @@ database. A log of any length is replayed in the memory that its cards take, and
 
 from __future__ import annotations
 
+import datetime
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +32,22 @@ from clearing.deciding.authentication import (
     message_time,
 )
 from clearing.deciding.decision import DecidedEntry, decide_founding_message, decide_message, fold
-from clearing.errors import LedgerContradictionError, Rejection
+from clearing.errors import ClearingError, LedgerContradictionError, Rejection
 from clearing.log.merkle import leaf_hash
 from clearing.log.tree import RightEdge, append
-from clearing.model import ClockKind, CreateAlliance, EntryIndex, Instant, KeyId, Outcome, Points, WindowId
+from clearing.model import (
+    ApproveSettlement,
+    ClockKind,
+    CreateAlliance,
+    EntryIndex,
+    Instant,
+    KeyId,
+    Outcome,
+    Points,
+    ProposeSettlement,
+    WindowId,
+)
+from clearing.rules.case import no_settlement
 from clearing.rules.directory import Directory
 from clearing.rules.invariants import Books, transaction_violations
 from clearing.rules.ledger import Ledger
@@ -42,6 +55,11 @@ from clearing.rules.movements import Flow
 from clearing.rules.presentment import AlreadyDecided
 
 LEAVES_PER_APPEND: Final = 4_096
+_NO_DAY: Final = datetime.date.min
+"""Of flows that are kept without their priced day."""
+
+Settle = Callable[[Directory, WindowId, Iterable[Flow], Iterable[Flow], bytes], ProposeSettlement]
+"""From the flows before a closed window and in it, and the log's root at its end, to what it settles to."""
 
 
 class Replay(Closing):
@@ -51,8 +69,11 @@ class Replay(Closing):
     entries is in a temporary folder, which goes when the ``with`` block is left.
     """
 
-    def __init__(self, read_entry: ReadEntry) -> None:
-        """``read_entry`` gives an entry that was stepped through once more, for those that name earlier ones."""
+    def __init__(self, read_entry: ReadEntry, settle: Settle | None = None) -> None:
+        """``read_entry`` gives an entry that was stepped through once more, for those that name earlier ones.
+
+        ``settle`` computes what a closed window settles to; without it, no log is replayed in which one is proposed.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="clearing-replay-")
         folder = Path(self._folder.name)
         transactions = RefundableTransactions()
@@ -67,7 +88,11 @@ class Replay(Closing):
         self.outcomes: Counter[tuple[str, Outcome]] = Counter()
         """How many transactions and instructions came to each outcome, by kind."""
         self._flows: defaultdict[WindowId, Counter[Flow]] = defaultdict(Counter)
-        """By window: how many points each flow has, keyed by the flow without its points."""
+        """By window: how many points each flow has, keyed by the flow without its points. Of a window whose settlement
+        is approved, of each issuer's movements only: that is what later openings need."""
+        self._settle = settle
+        self._settled: dict[WindowId, ProposeSettlement] = {}
+        """What closed windows settle to, until that is approved."""
         self._roots: dict[int, bytes] = {}
         """The tree's root at every size at which a window begins."""
         self._edge = RightEdge.empty()
@@ -168,7 +193,33 @@ class Replay(Closing):
         if self.directory is None:
             assert isinstance(message, SignedInstruction)
             return decide_founding_message(message, entry.accepted_at)
-        return decide_message(self.directory, self.ledger, message, entry.accepted_at, index)
+        return decide_message(self.directory, self.ledger, message, entry.accepted_at, index, self._settlement_of)
+
+    def _settlement_of(self, window: WindowId) -> ProposeSettlement:
+        """What the closed window settles to, computed from the log before it was closed."""
+        if self._settle is None or self.directory is None:
+            return no_settlement(window)
+        if window not in self._settled:
+            end_index = self.directory.closed_windows[window].range.end_index
+            before, during = self.flows_before(window), self.flows_during(window)
+            try:
+                self._settled[window] = self._settle(self.directory, window, before, during, self.root_at(end_index))
+            except ClearingError as error:
+                raise ReplayDifference(self.size, f"what {window} settles to cannot be computed: {error}") from None
+        return self._settled[window]
+
+    def _forget_flows_of_approved(self, decided: DecidedEntry) -> None:
+        """A window settles once: keep of its flows what later windows open with."""
+        if not isinstance(decided.message, SignedInstruction) or decided.instruction_outcome is not Outcome.ACCEPTED:
+            return
+        action = decided.message.instruction.action
+        if isinstance(action, ApproveSettlement):
+            window = action.proposal.window
+            self._settled.pop(window, None)
+            kept: Counter[Flow] = Counter()
+            for flow, points in self._flows[window].items():
+                kept[Flow(flow.movement, flow.issuer, None, _NO_DAY, Points(0))] += points
+            self._flows[window] = kept
 
     def _go_on(self, decided: DecidedEntry, leaf: bytes) -> None:
         self._note_window(decided)
@@ -183,6 +234,7 @@ class Replay(Closing):
             for violation in transaction_violations(recorded):
                 raise ReplayDifference(decided.index, violation)
         fold(self.ledger, decided)
+        self._forget_flows_of_approved(decided)
         self._count(decided)
         self._signed.add(decided.message.signers, decided.accepted_at, decided.index)
         self._leaf_hashes.append(leaf_hash(leaf))

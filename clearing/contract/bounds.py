@@ -38,6 +38,12 @@ SIGNATURES_MAX = 4
 EXPIRE_CARDS_MAX = 500
 PURCHASE_AMOUNT_MINOR_MAX = 10**12
 PAYMENT_AMOUNT_MINOR_MAX = 10**18
+PAYMENTS_MINOR_MAX = 9 * 10**18
+"""All payments of a window together."""
+SETTLEMENT_LEAVES_MAX = 1_000_000
+"""Members, and payments of one window."""
+SETTLEMENT_PATH_MAX = 20
+"""Hashes of the longest path in a tree of so many leaves."""
 PRICE_MAX = Decimal(1_000_000)
 OPERATOR_KEYS_MAX = 4
 OFFSET_CHANGES_MAX = 256

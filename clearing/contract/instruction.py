@@ -208,29 +208,32 @@ def _record_payment(message: instruction_pb2.RecordPayment, path: str) -> Record
         _payment(message.payment, f"{path}.payment"),
         bounds.date(message.paid_on, f"{path}.paid_on"),
         bounds.bank_reference(message.bank_reference, f"{path}.bank_reference"),
+        bounds.whole_number(message.index, 0, bounds.SETTLEMENT_LEAVES_MAX - 1, f"{path}.index"),
+        bounds.exact_bytes(message.salt, 32, f"{path}.salt"),
+        _merkle_path(message.path, f"{path}.path"),
     )
+
+
+def _merkle_path(hashes: Sequence[bytes], path: str) -> tuple[bytes, ...]:
+    bounds.whole_number(len(hashes), 0, bounds.SETTLEMENT_PATH_MAX, path)
+    return tuple(bounds.exact_bytes(each, 32, f"{path}[{position}]") for position, each in enumerate(hashes))
 
 
 def decode_proposal(message: instruction_pb2.ProposeSettlement, path: str = "proposal") -> ProposeSettlement:
     """The proposal in this message. Raises ``Rejection`` naming what is wrong and the field below ``path``."""
-    payments = tuple(
-        _payment(payment, f"{path}.payments[{position}]") for position, payment in enumerate(message.payments)
-    )
-    if len(set(payments)) < len(payments):
-        bounds.invalid(f"{path}.payments", "must each stand once")
     return ProposeSettlement(
         window=bounds.window(message.window, f"{path}.window"),
+        settlement_version=bounds.version(message.settlement_version, f"{path}.settlement_version"),
         alliance_statement_digest=bounds.exact_bytes(
             message.alliance_statement_digest, 32, f"{path}.alliance_statement_digest"
         ),
-        statement_digests=tuple(
-            (
-                bounds.merchant(statement.merchant, f"{path}.statement_digests[{position}].merchant"),
-                bounds.exact_bytes(statement.digest, 32, f"{path}.statement_digests[{position}].digest"),
-            )
-            for position, statement in enumerate(message.statement_digests)
+        statements=bounds.whole_number(message.statements, 0, bounds.SETTLEMENT_LEAVES_MAX, f"{path}.statements"),
+        statements_root=bounds.exact_bytes(message.statements_root, 32, f"{path}.statements_root"),
+        payments=bounds.whole_number(message.payments, 0, bounds.SETTLEMENT_LEAVES_MAX, f"{path}.payments"),
+        payments_root=bounds.exact_bytes(message.payments_root, 32, f"{path}.payments_root"),
+        payments_minor=bounds.whole_number(
+            message.payments_minor, 0, bounds.PAYMENTS_MINOR_MAX, f"{path}.payments_minor"
         ),
-        payments=payments,
     )
 
 
@@ -238,16 +241,19 @@ def encode_proposal(proposal: ProposeSettlement) -> instruction_pb2.ProposeSettl
     """The proposal as the contract has it, ready to be signed."""
     return instruction_pb2.ProposeSettlement(
         window=proposal.window,
+        settlement_version=proposal.settlement_version,
         alliance_statement_digest=proposal.alliance_statement_digest,
-        statement_digests=[
-            instruction_pb2.StatementDigest(merchant=merchant, digest=digest)
-            for merchant, digest in proposal.statement_digests
-        ],
-        payments=[
-            instruction_pb2.Payment(payer=each.payer, payee=each.payee, amount_minor=each.amount_minor)
-            for each in proposal.payments
-        ],
+        statements=proposal.statements,
+        statements_root=proposal.statements_root,
+        payments=proposal.payments,
+        payments_root=proposal.payments_root,
+        payments_minor=proposal.payments_minor,
     )
+
+
+def encode_payment(payment: Payment) -> instruction_pb2.Payment:
+    """The payment as the contract has it."""
+    return instruction_pb2.Payment(payer=payment.payer, payee=payment.payee, amount_minor=payment.amount_minor)
 
 
 def _payment(message: instruction_pb2.Payment, path: str) -> Payment:

@@ -10,7 +10,7 @@ from clearing.contract.log_identity import log_id_of
 from clearing.deciding.authentication import SignedInstruction, SignedMessage, SignedPresentment
 from clearing.model import CreateAlliance, EntryIndex, EntryLinks, Instant, Outcome, TransactionResult
 from clearing.rules.authority import require_not_from_future
-from clearing.rules.case import InstructionDecision
+from clearing.rules.case import InstructionDecision, SettlementOf, no_settlement
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import entry_that_decided
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
@@ -36,13 +36,18 @@ class DecidedEntry(NamedTuple):
 
 
 def decide_message(
-    directory: Directory, ledger: Ledger, message: SignedMessage, accepted_at: Instant, index: EntryIndex
+    directory: Directory,
+    ledger: Ledger,
+    message: SignedMessage,
+    accepted_at: Instant,
+    index: EntryIndex,
+    settlement_of: SettlementOf = no_settlement,
 ) -> DecidedEntry | AlreadyDecided:
     """Decide the message as entry ``index``. Changes nothing; ``fold`` does.
 
     What was decided before is answered whatever has become of the key, and however old the message is: a till that lost
     the answer must hear it. Raises ``Rejection`` if its signers may not do this at ``accepted_at``, or it takes rules
-    that this program has not.
+    that this program has not, or a settlement that is not computed yet.
     """
     rules = rules_at(directory, accepted_at)
     if isinstance(message, SignedPresentment):
@@ -65,7 +70,9 @@ def decide_message(
         return AlreadyDecided(decided_before)
     rules.require_current_instruction(directory, instruction, message.signers, accepted_at)
     require_known(instruction.action)
-    outcome = rules.decide_instruction(directory, ledger, instruction, accepted_at, index, message.signers)
+    outcome = rules.decide_instruction(
+        directory, ledger, instruction, accepted_at, index, message.signers, settlement_of
+    )
     if isinstance(outcome, AlreadyDecided):
         return outcome
     is_new = instruction.key not in ledger.instructions

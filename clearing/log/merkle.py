@@ -97,6 +97,23 @@ def inclusion_path(leaf_hashes: Sequence[bytes], index: int, size: int) -> list[
     return [root(leaf_hashes[leaves.start : leaves.stop]) for leaves in inclusion_ranges(index, size)]
 
 
+def inclusion_paths(leaf_hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """The inclusion path of every leaf in the tree of all of them, for the work of little more than the root's."""
+    paths: list[list[bytes]] = [[] for _ in leaf_hashes]
+    layer, height = list(leaf_hashes), 0
+    while len(layer) > 1:
+        for index, path in enumerate(paths):
+            # A last node without sibling rises unchanged, and adds nothing to the paths below it.
+            sibling = (index >> height) ^ 1
+            if sibling < len(layer):
+                path.append(layer[sibling])
+        above = [node_hash(left, right) for left, right in zip(layer[::2], layer[1::2], strict=False)]
+        if len(layer) % 2:
+            above.append(layer[-1])
+        layer, height = above, height + 1
+    return paths
+
+
 def consistency_path(leaf_hashes: Sequence[bytes], old_size: int, new_size: int) -> list[bytes]:
     """Consistency path between the trees of the first `old_size` and `new_size` leaves (RFC 6962 §2.1.2).
 

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from clearing.model import EntryIndex, Instant, InstructionResult, Outcome
+from clearing.errors import ErrorReason, Rejection
+from clearing.model import EntryIndex, Instant, InstructionResult, Outcome, ProposeSettlement, WindowId
 from clearing.rules.directory import Directory
 from clearing.rules.ledger import Ledger, LedgerChanges
 
+NOT_READY_DELAY_MS = 500
 _NO_CHANGES = LedgerChanges({}, {}, ())
+
+
+SettlementOf = Callable[[WindowId], ProposeSettlement]
+"""What a closed window settles to, in the words of a proposal; a proposal or an approval that says anything else is
+refused. Raises ``Rejection`` with SETTLEMENT_NOT_READY while it is not computed: then nothing is decided."""
+
+
+def no_settlement(window: WindowId) -> ProposeSettlement:
+    """The ``SettlementOf`` of somebody who settles nothing, or not yet. Raises ``Rejection``."""
+    raise Rejection(
+        ErrorReason.SETTLEMENT_NOT_READY,
+        f"what {window} settles to is not computed yet; send again after the delay in RetryInfo",
+        retry_delay_ms=NOT_READY_DELAY_MS,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +39,7 @@ class Case:
     entry_index: EntryIndex
     people: frozenset[str]
     """Who signs it: the holders of the keys."""
+    settlement_of: SettlementOf = no_settlement
 
     @property
     def today(self) -> datetime.date:

@@ -22,7 +22,6 @@ from clearing.model import (
     Instant,
     KeyId,
     MerchantId,
-    Payment,
     ProposeSettlement,
     RegisterKey,
     Role,
@@ -119,7 +118,8 @@ class ClosedWindow:
     proposed_by: frozenset[str] = frozenset()
     """Who signed it."""
     approved: bool = False
-    payments_recorded: frozenset[Payment] = frozenset()
+    payments_recorded: frozenset[int] = frozenset()
+    """The places of those that were made among the settlement's payments."""
 
     @property
     def status(self) -> WindowStatus:
@@ -128,7 +128,7 @@ class ClosedWindow:
             return WindowStatus.CLOSED
         if not self.approved:
             return WindowStatus.PROPOSED
-        if len(self.payments_recorded) < len(self.proposal.payments):
+        if len(self.payments_recorded) < self.proposal.payments:
             return WindowStatus.APPROVED
         return WindowStatus.SETTLED
 

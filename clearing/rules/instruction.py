@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clearing.model import CreateAlliance, EntryIndex, Instant, Instruction, InstructionResult, KeyId, Outcome
 from clearing.rules.actions import rule_of
-from clearing.rules.case import Case, InstructionDecision
+from clearing.rules.case import Case, InstructionDecision, SettlementOf, no_settlement
 from clearing.rules.directory import Directory
 from clearing.rules.founding import found
 from clearing.rules.ledger import Ledger
@@ -36,8 +36,12 @@ def decide_instruction(
     accepted_at: Instant,
     entry_index: EntryIndex,
     signers: tuple[KeyId, ...],
+    settlement_of: SettlementOf = no_settlement,
 ) -> InstructionDecision | AlreadyDecided:
-    """Decide one instruction, whose signers may sign it. Reads its arguments only."""
+    """Decide one instruction, whose signers may sign it. Reads its arguments only.
+
+    Raises ``Rejection`` where ``settlement_of`` is asked and does.
+    """
     decided_before = entry_that_decided(ledger, instruction)
     if decided_before is not None:
         return AlreadyDecided(decided_before)
@@ -46,7 +50,7 @@ def decide_instruction(
 
     action = instruction.action
     people = frozenset(directory.keys[key_id].registration.holder for key_id in signers)
-    ruling = rule_of(action).decide(Case(directory, ledger, accepted_at, entry_index, people), action)
+    ruling = rule_of(action).decide(Case(directory, ledger, accepted_at, entry_index, people, settlement_of), action)
     match ruling:
         case InstructionDecision():
             return ruling

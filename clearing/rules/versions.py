@@ -31,7 +31,7 @@ from clearing.rules.authority import (
     require_instructor,
     require_presenter,
 )
-from clearing.rules.case import InstructionDecision
+from clearing.rules.case import InstructionDecision, SettlementOf
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger
@@ -48,7 +48,8 @@ class Rules:
     require_current_instruction: Callable[[Directory, Instruction, tuple[KeyId, ...], Instant], None]
     decide_presentment: Callable[[Directory, Ledger, Presentment, Instant, EntryIndex], PresentmentDecision]
     decide_instruction: Callable[
-        [Directory, Ledger, Instruction, Instant, EntryIndex, tuple[KeyId, ...]], InstructionDecision | AlreadyDecided
+        [Directory, Ledger, Instruction, Instant, EntryIndex, tuple[KeyId, ...], SettlementOf],
+        InstructionDecision | AlreadyDecided,
     ]
     decide_founding: Callable[[Instruction, Instant], InstructionDecision]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clearing.calendar import next_window
+from clearing.log.merkle import ProofError, leaf_hash, verify_inclusion
+from clearing.log.settlement_trees import payment_leaf
 from clearing.model import (
-    POOL,
     ApproveSettlement,
     CloseWindow,
     InstructionResult,
     Outcome,
     ProposeSettlement,
     RecordPayment,
-    SettlementMethod,
     WindowId,
     WindowRange,
 )
@@ -45,24 +45,18 @@ def close_window(case: Case, action: CloseWindow) -> InstructionDecision | Outco
 
 
 def propose_settlement(case: Case, action: ProposeSettlement) -> Directory | Outcome:
-    """The directory with this proposal in place of any before it; once approved, a settlement stays."""
+    """The directory with this proposal in place of any before it, if it is exactly what the ledger comes to.
+
+    Once approved, a settlement stays. Raises ``Rejection`` while it is not known what the ledger comes to.
+    """
     directory = case.directory
     closed = directory.closed_windows.get(action.window)
     if closed is None:
         return Outcome.WINDOW_NOT_CLOSED
     if closed.approved:
         return Outcome.SETTLEMENT_ALREADY_APPROVED
-    participants = set(closed.merchants)
-    if directory.constitution.settlement_method is SettlementMethod.POOL:
-        participants.add(POOL)
-    if tuple(merchant for merchant, _ in action.statement_digests) != closed.merchants:
-        return Outcome.PROPOSAL_INCOMPLETE
-    pairs = {(payment.payer, payment.payee) for payment in action.payments}
-    # One payment a pair: of two equal ones only one could ever be recorded, and the window would never be settled.
-    if len(pairs) < len(action.payments):
-        return Outcome.PROPOSAL_INCOMPLETE
-    if any(payer == payee or not {payer, payee} <= participants for payer, payee in pairs):
-        return Outcome.PROPOSAL_INCOMPLETE
+    if action != case.settlement_of(action.window):
+        return Outcome.SETTLEMENT_DIFFERS
     proposed = replace(closed, proposal=action, proposed_in=case.entry_index, proposed_by=case.people)
     return _with_window(directory, action.window, proposed)
 
@@ -74,7 +68,10 @@ def proposers_of(directory: Directory, action: ApproveSettlement) -> frozenset[s
 
 
 def approve_settlement(case: Case, action: ApproveSettlement) -> Directory | Outcome:
-    """The directory with the window's proposal agreed to."""
+    """The directory with the window's proposal agreed to, if it is exactly what the ledger comes to.
+
+    Raises ``Rejection`` while it is not known what that is.
+    """
     directory, window = case.directory, action.proposal.window
     closed = directory.closed_windows.get(window)
     if closed is None or closed.proposal is None:
@@ -83,6 +80,8 @@ def approve_settlement(case: Case, action: ApproveSettlement) -> Directory | Out
         return Outcome.SETTLEMENT_ALREADY_APPROVED
     if closed.proposal != action.proposal:
         return Outcome.PROPOSAL_DIFFERS
+    if action.proposal != case.settlement_of(window):
+        return Outcome.SETTLEMENT_DIFFERS
     return _with_window(directory, window, replace(closed, approved=True))
 
 
@@ -92,12 +91,23 @@ def record_payment(case: Case, action: RecordPayment) -> Directory | Outcome:
     closed = directory.closed_windows.get(action.window)
     if closed is None or closed.proposal is None or not closed.approved:
         return Outcome.SETTLEMENT_NOT_APPROVED
-    if action.payment not in closed.proposal.payments:
+    if not _is_settled_by(closed.proposal, action):
         return Outcome.UNKNOWN_PAYMENT
-    if action.payment in closed.payments_recorded:
+    if action.index in closed.payments_recorded:
         return Outcome.PAYMENT_ALREADY_RECORDED
-    recorded = closed.payments_recorded | {action.payment}
+    recorded = closed.payments_recorded | {action.index}
     return _with_window(directory, action.window, replace(closed, payments_recorded=recorded))
+
+
+def _is_settled_by(proposal: ProposeSettlement, action: RecordPayment) -> bool:
+    """Whether the path leads from this payment, at its place, to the root that was approved."""
+    payment = action.payment
+    leaf = payment_leaf(payment.payer, payment.payee, payment.amount_minor, action.salt)
+    try:
+        verify_inclusion(leaf_hash(leaf), action.index, proposal.payments, action.path, proposal.payments_root)
+    except ProofError:
+        return False
+    return True
 
 
 def _with_window(directory: Directory, window: WindowId, closed: ClosedWindow) -> Directory:

@@ -103,8 +103,6 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """The approved settlement has no such payment."""
     OUTCOME_PAYMENT_ALREADY_RECORDED: _Outcome.ValueType  # 48
     """The payment is recorded already."""
-    OUTCOME_PROPOSAL_INCOMPLETE: _Outcome.ValueType  # 49
-    """The proposal does not name exactly the members, or its payments name others."""
     OUTCOME_AMENDMENT_TOO_SOON: _Outcome.ValueType  # 50
     """The amendment begins earlier than the constitution's notice allows."""
     OUTCOME_CONSTITUTION_UNCHANGED: _Outcome.ValueType  # 51
@@ -115,6 +113,8 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """A version would be lower than that of an earlier window, or higher than that of a later one."""
     OUTCOME_VERSIONS_UNCHANGED: _Outcome.ValueType  # 54
     """These versions hold in that window already."""
+    OUTCOME_SETTLEMENT_DIFFERS: _Outcome.ValueType  # 60
+    """What is proposed or approved is not exactly what the ledger comes to."""
     OUTCOME_OFFSETS_TOO_SOON: _Outcome.ValueType  # 70
     """The time zone's offsets would change within 24 hours of the ledger's time."""
     OUTCOME_OFFSETS_UNCHANGED: _Outcome.ValueType  # 71
@@ -199,8 +199,6 @@ OUTCOME_UNKNOWN_PAYMENT: Outcome.ValueType  # 47
 """The approved settlement has no such payment."""
 OUTCOME_PAYMENT_ALREADY_RECORDED: Outcome.ValueType  # 48
 """The payment is recorded already."""
-OUTCOME_PROPOSAL_INCOMPLETE: Outcome.ValueType  # 49
-"""The proposal does not name exactly the members, or its payments name others."""
 OUTCOME_AMENDMENT_TOO_SOON: Outcome.ValueType  # 50
 """The amendment begins earlier than the constitution's notice allows."""
 OUTCOME_CONSTITUTION_UNCHANGED: Outcome.ValueType  # 51
@@ -211,6 +209,8 @@ OUTCOME_VERSION_GOES_BACK: Outcome.ValueType  # 53
 """A version would be lower than that of an earlier window, or higher than that of a later one."""
 OUTCOME_VERSIONS_UNCHANGED: Outcome.ValueType  # 54
 """These versions hold in that window already."""
+OUTCOME_SETTLEMENT_DIFFERS: Outcome.ValueType  # 60
+"""What is proposed or approved is not exactly what the ledger comes to."""
 OUTCOME_OFFSETS_TOO_SOON: Outcome.ValueType  # 70
 """The time zone's offsets would change within 24 hours of the ledger's time."""
 OUTCOME_OFFSETS_UNCHANGED: Outcome.ValueType  # 71

@@ -104,6 +104,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The instruction's expires_at has come: sign it anew. INVALID_ARGUMENT."""
     ERROR_REASON_SIGNED_BEFORE_FOUNDING: _ErrorReason.ValueType  # 47
     """The payload says that it was signed before the alliance was founded. INVALID_ARGUMENT."""
+    ERROR_REASON_SETTLEMENT_NOT_READY: _ErrorReason.ValueType  # 55
+    """What the window settles to is not computed yet: send again after the delay in RetryInfo. UNAVAILABLE."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was not answered with a decision: ErrorInfo.reason of a gRPC error, without the prefix. Sending the same
@@ -192,4 +194,6 @@ ERROR_REASON_INSTRUCTION_EXPIRED: ErrorReason.ValueType  # 46
 """The instruction's expires_at has come: sign it anew. INVALID_ARGUMENT."""
 ERROR_REASON_SIGNED_BEFORE_FOUNDING: ErrorReason.ValueType  # 47
 """The payload says that it was signed before the alliance was founded. INVALID_ARGUMENT."""
+ERROR_REASON_SETTLEMENT_NOT_READY: ErrorReason.ValueType  # 55
+"""What the window settles to is not computed yet: send again after the delay in RetryInfo. UNAVAILABLE."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -186,7 +186,7 @@ class Instruction(_message.Message):
 
     @_builtins.property
     def propose_settlement(self) -> Global___ProposeSettlement:
-        """Logs the digests of a closed window's statements."""
+        """Logs what a closed window settles to."""
 
     @_builtins.property
     def approve_settlement(self) -> Global___ApproveSettlement:
@@ -598,67 +598,59 @@ Global___CloseWindow: _TypeAlias = CloseWindow  # noqa: Y015
 
 @_typing.final
 class ProposeSettlement(_message.Message):
-    """Logs what a closed window settles to, as digests of its statements and as the payments that settle it."""
+    """Logs what a closed window settles to. Its size does not grow with the alliance: statements and payments stand in two
+    trees (RFC 6962, SHA-256), of which it holds the roots. Refused unless it is exactly what the ledger comes to.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WINDOW_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_VERSION_FIELD_NUMBER: _builtins.int
     ALLIANCE_STATEMENT_DIGEST_FIELD_NUMBER: _builtins.int
-    STATEMENT_DIGESTS_FIELD_NUMBER: _builtins.int
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    STATEMENTS_ROOT_FIELD_NUMBER: _builtins.int
     PAYMENTS_FIELD_NUMBER: _builtins.int
+    PAYMENTS_ROOT_FIELD_NUMBER: _builtins.int
+    PAYMENTS_MINOR_FIELD_NUMBER: _builtins.int
     window: _builtins.str
     """The month, as YYYY-MM."""
+    settlement_version: _builtins.int
+    """The version of the settlement that settles the window."""
     alliance_statement_digest: _builtins.bytes
     """SHA-256 of the alliance's statement, in its JSON form."""
-    @_builtins.property
-    def statement_digests(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementDigest]:
-        """One for each merchant, in the order of the merchants' identifiers."""
-
-    @_builtins.property
-    def payments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Payment]:
-        """The payments that settle the positions, in the order of payer and payee."""
-
+    statements: _builtins.int
+    """Members, each of which has a statement: leaves of the statements' tree."""
+    statements_root: _builtins.bytes
+    """Root over the members' statements, in the order of their identifiers. A leaf is the identifier, a zero byte, and the
+    SHA-256 of the statement in its JSON form.
+    """
+    payments: _builtins.int
+    """Payments that settle the positions: leaves of the payments' tree."""
+    payments_root: _builtins.bytes
+    """Root over the payments, in the order of payer and payee. A leaf is the payer, a zero byte, the payee, a zero byte,
+    the amount in 8 bytes, most significant first, and the payment's salt.
+    """
+    payments_minor: _builtins.int
+    """Sum of all payments, in minor units of the alliance's currency."""
     def __init__(
         self,
         *,
         window: _builtins.str = ...,
+        settlement_version: _builtins.int = ...,
         alliance_statement_digest: _builtins.bytes = ...,
-        statement_digests: _abc.Iterable[Global___StatementDigest] | None = ...,
-        payments: _abc.Iterable[Global___Payment] | None = ...,
+        statements: _builtins.int = ...,
+        statements_root: _builtins.bytes = ...,
+        payments: _builtins.int = ...,
+        payments_root: _builtins.bytes = ...,
+        payments_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alliance_statement_digest", b"alliance_statement_digest", "payments", b"payments", "statement_digests", b"statement_digests", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alliance_statement_digest", b"alliance_statement_digest", "payments", b"payments", "payments_minor", b"payments_minor", "payments_root", b"payments_root", "settlement_version", b"settlement_version", "statements", b"statements", "statements_root", b"statements_root", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProposeSettlement: _TypeAlias = ProposeSettlement  # noqa: Y015
-
-@_typing.final
-class StatementDigest(_message.Message):
-    """The digest of one merchant's statement."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MERCHANT_FIELD_NUMBER: _builtins.int
-    DIGEST_FIELD_NUMBER: _builtins.int
-    merchant: _builtins.str
-    """Whose statement it is."""
-    digest: _builtins.bytes
-    """SHA-256 of the statement, in its JSON form."""
-    def __init__(
-        self,
-        *,
-        merchant: _builtins.str = ...,
-        digest: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "merchant", b"merchant"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___StatementDigest: _TypeAlias = StatementDigest  # noqa: Y015
 
 @_typing.final
 class Payment(_message.Message):
@@ -724,15 +716,28 @@ class RecordPayment(_message.Message):
     PAYMENT_FIELD_NUMBER: _builtins.int
     PAID_ON_FIELD_NUMBER: _builtins.int
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     window: _builtins.str
     """The month, as YYYY-MM."""
     paid_on: _builtins.str
     """The day on which the money moved, as YYYY-MM-DD."""
     bank_reference: _builtins.str
     """The bank's reference: 1 to 35 of A-Z, a-z, 0-9 and hyphens."""
+    index: _builtins.int
+    """The payment's place in the payments' tree, from 0."""
+    salt: _builtins.bytes
+    """SHA-256 of a statement's digest and the index in 8 bytes, most significant first. The statement is the payer's, or
+    the payee's where the pool pays. 32 bytes.
+    """
     @_builtins.property
     def payment(self) -> Global___Payment:
-        """The payment, exactly as proposed."""
+        """The payment, exactly as it is settled."""
+
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Inclusion path (RFC 6962) of the payment in the payments' tree, hashes of 32 bytes each, from the leaf up."""
 
     def __init__(
         self,
@@ -741,10 +746,13 @@ class RecordPayment(_message.Message):
         payment: Global___Payment | None = ...,
         paid_on: _builtins.str = ...,
         bank_reference: _builtins.str = ...,
+        index: _builtins.int = ...,
+        salt: _builtins.bytes = ...,
+        path: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "paid_on", b"paid_on", "payment", b"payment", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "index", b"index", "paid_on", b"paid_on", "path", b"path", "payment", b"payment", "salt", b"salt", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from clearing.v1 import entry_pb2 as clearing_dot_v1_dot_entry__pb2
 from clearing.v1 import instruction_pb2 as clearing_dot_v1_dot_instruction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63learing/v1/settlement.proto\x12\x0b\x63learing.v1\x1a\x17\x63learing/v1/entry.proto\x1a\x1d\x63learing/v1/instruction.proto\"\x14\n\x12ListWindowsRequest\";\n\x13ListWindowsResponse\x12$\n\x07windows\x18\x01 \x03(\x0b\x32\x13.clearing.v1.Window\"\xc5\x01\n\x06Window\x12\x0e\n\x06window\x18\x01 \x01(\t\x12)\n\x06status\x18\x02 \x01(\x0e\x32\x19.clearing.v1.WindowStatus\x12\'\n\x05range\x18\x03 \x01(\x0b\x32\x18.clearing.v1.WindowRange\x12\x19\n\x11payments_recorded\x18\x04 \x01(\x05\x12\x19\n\x11payments_proposed\x18\x05 \x01(\x05\x12!\n\x19\x61lliance_statement_digest\x18\x06 \x01(\x0c\"&\n\x14GetSettlementRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\"I\n\x15GetSettlementResponse\x12\x30\n\x08proposal\x18\x01 \x01(\x0b\x32\x1e.clearing.v1.ProposeSettlement\"e\n\x13GetStatementRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x10\n\x08merchant\x18\x02 \x01(\t\x12,\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1c.clearing.v1.StatementFormat\":\n\x14GetStatementResponse\x12\x11\n\tfile_name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"$\n\x12GetProposalRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\"<\n\x13GetProposalResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.clearing.v1.Receipt*\xb2\x01\n\x0cWindowStatus\x12\x1d\n\x19WINDOW_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12WINDOW_STATUS_OPEN\x10\x01\x12\x18\n\x14WINDOW_STATUS_CLOSED\x10\x02\x12\x1a\n\x16WINDOW_STATUS_PROPOSED\x10\x03\x12\x1a\n\x16WINDOW_STATUS_APPROVED\x10\x04\x12\x19\n\x15WINDOW_STATUS_SETTLED\x10\x05*\x83\x01\n\x0fStatementFormat\x12 \n\x1cSTATEMENT_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n\x15STATEMENT_FORMAT_JSON\x10\x01\x12\x18\n\x14STATEMENT_FORMAT_CSV\x10\x02\x12\x19\n\x15STATEMENT_FORMAT_XLSX\x10\x03\x32\xdd\x02\n\nSettlement\x12P\n\x0bListWindows\x12\x1f.clearing.v1.ListWindowsRequest\x1a .clearing.v1.ListWindowsResponse\x12V\n\rGetSettlement\x12!.clearing.v1.GetSettlementRequest\x1a\".clearing.v1.GetSettlementResponse\x12S\n\x0cGetStatement\x12 .clearing.v1.GetStatementRequest\x1a!.clearing.v1.GetStatementResponse\x12P\n\x0bGetProposal\x12\x1f.clearing.v1.GetProposalRequest\x1a .clearing.v1.GetProposalResponseB7\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63learing/v1/settlement.proto\x12\x0b\x63learing.v1\x1a\x17\x63learing/v1/entry.proto\x1a\x1d\x63learing/v1/instruction.proto\"\x14\n\x12ListWindowsRequest\";\n\x13ListWindowsResponse\x12$\n\x07windows\x18\x01 \x03(\x0b\x32\x13.clearing.v1.Window\"\xc5\x01\n\x06Window\x12\x0e\n\x06window\x18\x01 \x01(\t\x12)\n\x06status\x18\x02 \x01(\x0e\x32\x19.clearing.v1.WindowStatus\x12\'\n\x05range\x18\x03 \x01(\x0b\x32\x18.clearing.v1.WindowRange\x12\x19\n\x11payments_recorded\x18\x04 \x01(\x05\x12\x19\n\x11payments_proposed\x18\x05 \x01(\x05\x12!\n\x19\x61lliance_statement_digest\x18\x06 \x01(\x0c\"&\n\x14GetSettlementRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\"I\n\x15GetSettlementResponse\x12\x30\n\x08proposal\x18\x01 \x01(\x0b\x32\x1e.clearing.v1.ProposeSettlement\"e\n\x13GetStatementRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x10\n\x08merchant\x18\x02 \x01(\t\x12,\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1c.clearing.v1.StatementFormat\":\n\x14GetStatementResponse\x12\x11\n\tfile_name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"6\n\x12GetPaymentsRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x10\n\x08merchant\x18\x02 \x01(\t\"u\n\x13GetPaymentsResponse\x12,\n\x08payments\x18\x01 \x03(\x0b\x32\x1a.clearing.v1.ProvenPayment\x12\x30\n\nstatements\x18\x02 \x03(\x0b\x32\x1c.clearing.v1.ProvenStatement\"s\n\rProvenPayment\x12%\n\x07payment\x18\x01 \x01(\x0b\x32\x14.clearing.v1.Payment\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\x12\x0c\n\x04path\x18\x04 \x03(\x0c\x12\x10\n\x08recorded\x18\x05 \x01(\x08\"P\n\x0fProvenStatement\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x0c\n\x04path\x18\x04 \x03(\x0c\"$\n\x12GetProposalRequest\x12\x0e\n\x06window\x18\x01 \x01(\t\"<\n\x13GetProposalResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.clearing.v1.Receipt*\xb2\x01\n\x0cWindowStatus\x12\x1d\n\x19WINDOW_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12WINDOW_STATUS_OPEN\x10\x01\x12\x18\n\x14WINDOW_STATUS_CLOSED\x10\x02\x12\x1a\n\x16WINDOW_STATUS_PROPOSED\x10\x03\x12\x1a\n\x16WINDOW_STATUS_APPROVED\x10\x04\x12\x19\n\x15WINDOW_STATUS_SETTLED\x10\x05*\x83\x01\n\x0fStatementFormat\x12 \n\x1cSTATEMENT_FORMAT_UNSPECIFIED\x10\x00\x12\x19\n\x15STATEMENT_FORMAT_JSON\x10\x01\x12\x18\n\x14STATEMENT_FORMAT_CSV\x10\x02\x12\x19\n\x15STATEMENT_FORMAT_XLSX\x10\x03\x32\xaf\x03\n\nSettlement\x12P\n\x0bListWindows\x12\x1f.clearing.v1.ListWindowsRequest\x1a .clearing.v1.ListWindowsResponse\x12V\n\rGetSettlement\x12!.clearing.v1.GetSettlementRequest\x1a\".clearing.v1.GetSettlementResponse\x12S\n\x0cGetStatement\x12 .clearing.v1.GetStatementRequest\x1a!.clearing.v1.GetStatementResponse\x12P\n\x0bGetPayments\x12\x1f.clearing.v1.GetPaymentsRequest\x1a .clearing.v1.GetPaymentsResponse\x12P\n\x0bGetProposal\x12\x1f.clearing.v1.GetProposalRequest\x1a .clearing.v1.GetProposalResponseB7\n\x0b\x63learing.v1P\x01Z&loyaltyclearing/clearing/v1;clearingv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clearing.v1.settlement_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\013clearing.v1P\001Z&loyaltyclearing/clearing/v1;clearingv1'
-  _globals['_WINDOWSTATUS']._serialized_start=763
-  _globals['_WINDOWSTATUS']._serialized_end=941
-  _globals['_STATEMENTFORMAT']._serialized_start=944
-  _globals['_STATEMENTFORMAT']._serialized_end=1075
+  _globals['_WINDOWSTATUS']._serialized_start=1137
+  _globals['_WINDOWSTATUS']._serialized_end=1315
+  _globals['_STATEMENTFORMAT']._serialized_start=1318
+  _globals['_STATEMENTFORMAT']._serialized_end=1449
   _globals['_LISTWINDOWSREQUEST']._serialized_start=101
   _globals['_LISTWINDOWSREQUEST']._serialized_end=121
   _globals['_LISTWINDOWSRESPONSE']._serialized_start=123
@@ -52,10 +52,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATEMENTREQUEST']._serialized_end=600
   _globals['_GETSTATEMENTRESPONSE']._serialized_start=602
   _globals['_GETSTATEMENTRESPONSE']._serialized_end=660
-  _globals['_GETPROPOSALREQUEST']._serialized_start=662
-  _globals['_GETPROPOSALREQUEST']._serialized_end=698
-  _globals['_GETPROPOSALRESPONSE']._serialized_start=700
-  _globals['_GETPROPOSALRESPONSE']._serialized_end=760
-  _globals['_SETTLEMENT']._serialized_start=1078
-  _globals['_SETTLEMENT']._serialized_end=1427
+  _globals['_GETPAYMENTSREQUEST']._serialized_start=662
+  _globals['_GETPAYMENTSREQUEST']._serialized_end=716
+  _globals['_GETPAYMENTSRESPONSE']._serialized_start=718
+  _globals['_GETPAYMENTSRESPONSE']._serialized_end=835
+  _globals['_PROVENPAYMENT']._serialized_start=837
+  _globals['_PROVENPAYMENT']._serialized_end=952
+  _globals['_PROVENSTATEMENT']._serialized_start=954
+  _globals['_PROVENSTATEMENT']._serialized_end=1034
+  _globals['_GETPROPOSALREQUEST']._serialized_start=1036
+  _globals['_GETPROPOSALREQUEST']._serialized_end=1072
+  _globals['_GETPROPOSALRESPONSE']._serialized_start=1074
+  _globals['_GETPROPOSALRESPONSE']._serialized_end=1134
+  _globals['_SETTLEMENT']._serialized_start=1452
+  _globals['_SETTLEMENT']._serialized_end=1883
 # @@protoc_insertion_point(module_scope)

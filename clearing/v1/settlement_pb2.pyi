@@ -273,6 +273,140 @@ class GetStatementResponse(_message.Message):
 Global___GetStatementResponse: _TypeAlias = GetStatementResponse  # noqa: Y015
 
 @_typing.final
+class GetPaymentsRequest(_message.Message):
+    """Asks for payments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    MERCHANT_FIELD_NUMBER: _builtins.int
+    window: _builtins.str
+    """The month, as YYYY-MM."""
+    merchant: _builtins.str
+    """Whose. Empty: all, or the caller's own where the caller is a merchant."""
+    def __init__(
+        self,
+        *,
+        window: _builtins.str = ...,
+        merchant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["merchant", b"merchant", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPaymentsRequest: _TypeAlias = GetPaymentsRequest  # noqa: Y015
+
+@_typing.final
+class GetPaymentsResponse(_message.Message):
+    """Payments and statements' digests, provable from the proposal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENTS_FIELD_NUMBER: _builtins.int
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def payments(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProvenPayment]:
+        """In the order of payer and payee."""
+
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProvenStatement]:
+        """In the order of the merchants' identifiers."""
+
+    def __init__(
+        self,
+        *,
+        payments: _abc.Iterable[Global___ProvenPayment] | None = ...,
+        statements: _abc.Iterable[Global___ProvenStatement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payments", b"payments", "statements", b"statements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPaymentsResponse: _TypeAlias = GetPaymentsResponse  # noqa: Y015
+
+@_typing.final
+class ProvenPayment(_message.Message):
+    """A payment of the settlement, and its place in the proposal's tree of payments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its place in the tree, from 0."""
+    salt: _builtins.bytes
+    """Its salt (RecordPayment.salt)."""
+    recorded: _builtins.bool
+    """Whether it is recorded as made."""
+    @_builtins.property
+    def payment(self) -> _instruction_pb2.Payment:
+        """Who pays whom how much."""
+
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Its inclusion path (RFC 6962), hashes of 32 bytes each, from the leaf up."""
+
+    def __init__(
+        self,
+        *,
+        payment: _instruction_pb2.Payment | None = ...,
+        index: _builtins.int = ...,
+        salt: _builtins.bytes = ...,
+        path: _abc.Iterable[_builtins.bytes] | None = ...,
+        recorded: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "path", b"path", "payment", b"payment", "recorded", b"recorded", "salt", b"salt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProvenPayment: _TypeAlias = ProvenPayment  # noqa: Y015
+
+@_typing.final
+class ProvenStatement(_message.Message):
+    """The digest of a statement, and its place in the proposal's tree of statements."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERCHANT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    merchant: _builtins.str
+    """Whose statement it is."""
+    digest: _builtins.bytes
+    """SHA-256 of the statement, in its JSON form."""
+    index: _builtins.int
+    """Its place in the tree, from 0."""
+    @_builtins.property
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Its inclusion path (RFC 6962), hashes of 32 bytes each, from the leaf up."""
+
+    def __init__(
+        self,
+        *,
+        merchant: _builtins.str = ...,
+        digest: _builtins.bytes = ...,
+        index: _builtins.int = ...,
+        path: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "index", b"index", "merchant", b"merchant", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProvenStatement: _TypeAlias = ProvenStatement  # noqa: Y015
+
+@_typing.final
 class GetProposalRequest(_message.Message):
     """Asks for the entry that proposes a window's settlement."""
 

@@ -50,6 +50,11 @@ class SettlementStub:
                 request_serializer=clearing_dot_v1_dot_settlement__pb2.GetStatementRequest.SerializeToString,
                 response_deserializer=clearing_dot_v1_dot_settlement__pb2.GetStatementResponse.FromString,
                 _registered_method=True)
+        self.GetPayments = channel.unary_unary(
+                '/clearing.v1.Settlement/GetPayments',
+                request_serializer=clearing_dot_v1_dot_settlement__pb2.GetPaymentsRequest.SerializeToString,
+                response_deserializer=clearing_dot_v1_dot_settlement__pb2.GetPaymentsResponse.FromString,
+                _registered_method=True)
         self.GetProposal = channel.unary_unary(
                 '/clearing.v1.Settlement/GetProposal',
                 request_serializer=clearing_dot_v1_dot_settlement__pb2.GetProposalRequest.SerializeToString,
@@ -82,8 +87,16 @@ class SettlementServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPayments(self, request, context):
+        """A closed window's payments and its statements' digests, each with its path to the roots that the proposal holds. A
+        merchant gets its own only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetProposal(self, request, context):
-        """The entry that proposes a window's settlement, with its proof: it holds every statement's SHA-256 and the payments.
+        """The entry that proposes a window's settlement, with its proof: it holds the roots of all statements and payments.
         Every registered key may ask.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -107,6 +120,11 @@ def add_SettlementServicer_to_server(servicer, server):
                     servicer.GetStatement,
                     request_deserializer=clearing_dot_v1_dot_settlement__pb2.GetStatementRequest.FromString,
                     response_serializer=clearing_dot_v1_dot_settlement__pb2.GetStatementResponse.SerializeToString,
+            ),
+            'GetPayments': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPayments,
+                    request_deserializer=clearing_dot_v1_dot_settlement__pb2.GetPaymentsRequest.FromString,
+                    response_serializer=clearing_dot_v1_dot_settlement__pb2.GetPaymentsResponse.SerializeToString,
             ),
             'GetProposal': grpc.unary_unary_rpc_method_handler(
                     servicer.GetProposal,
@@ -196,6 +214,33 @@ class Settlement:
             '/clearing.v1.Settlement/GetStatement',
             clearing_dot_v1_dot_settlement__pb2.GetStatementRequest.SerializeToString,
             clearing_dot_v1_dot_settlement__pb2.GetStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPayments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/clearing.v1.Settlement/GetPayments',
+            clearing_dot_v1_dot_settlement__pb2.GetPaymentsRequest.SerializeToString,
+            clearing_dot_v1_dot_settlement__pb2.GetPaymentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

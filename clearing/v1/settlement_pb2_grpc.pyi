@@ -39,8 +39,12 @@ class SettlementStub:
     """What a closed window settles to, ready to be signed as a proposal."""
     GetStatement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementRequest, _settlement_pb2.GetStatementResponse]
     """One file of a closed window's statements."""
+    GetPayments: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetPaymentsRequest, _settlement_pb2.GetPaymentsResponse]
+    """A closed window's payments and its statements' digests, each with its path to the roots that the proposal holds. A
+    merchant gets its own only.
+    """
     GetProposal: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetProposalRequest, _settlement_pb2.GetProposalResponse]
-    """The entry that proposes a window's settlement, with its proof: it holds every statement's SHA-256 and the payments.
+    """The entry that proposes a window's settlement, with its proof: it holds the roots of all statements and payments.
     Every registered key may ask.
     """
 
@@ -55,8 +59,12 @@ class SettlementAsyncStub(SettlementStub):
     """What a closed window settles to, ready to be signed as a proposal."""
     GetStatement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementRequest, _settlement_pb2.GetStatementResponse]  # type: ignore[assignment]
     """One file of a closed window's statements."""
+    GetPayments: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetPaymentsRequest, _settlement_pb2.GetPaymentsResponse]  # type: ignore[assignment]
+    """A closed window's payments and its statements' digests, each with its path to the roots that the proposal holds. A
+    merchant gets its own only.
+    """
     GetProposal: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetProposalRequest, _settlement_pb2.GetProposalResponse]  # type: ignore[assignment]
-    """The entry that proposes a window's settlement, with its proof: it holds every statement's SHA-256 and the payments.
+    """The entry that proposes a window's settlement, with its proof: it holds the roots of all statements and payments.
     Every registered key may ask.
     """
 
@@ -88,12 +96,22 @@ class SettlementServicer(metaclass=_abc_1.ABCMeta):
         """One file of a closed window's statements."""
 
     @_abc_1.abstractmethod
+    def GetPayments(
+        self,
+        request: _settlement_pb2.GetPaymentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.GetPaymentsResponse, _abc.Awaitable[_settlement_pb2.GetPaymentsResponse]]:
+        """A closed window's payments and its statements' digests, each with its path to the roots that the proposal holds. A
+        merchant gets its own only.
+        """
+
+    @_abc_1.abstractmethod
     def GetProposal(
         self,
         request: _settlement_pb2.GetProposalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.GetProposalResponse, _abc.Awaitable[_settlement_pb2.GetProposalResponse]]:
-        """The entry that proposes a window's settlement, with its proof: it holds every statement's SHA-256 and the payments.
+        """The entry that proposes a window's settlement, with its proof: it holds the roots of all statements and payments.
         Every registered key may ask.
         """
 

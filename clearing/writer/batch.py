@@ -15,6 +15,7 @@ from clearing.log.merkle import leaf_hash
 from clearing.log.note import Signer
 from clearing.log.tree import Appended, RightEdge, append
 from clearing.model import CreateAlliance, EntryIndex, Instant, InstructionKey
+from clearing.rules.case import SettlementOf, no_settlement
 from clearing.rules.directory import Directory
 from clearing.rules.ledger import Ledger, RecordedInstruction
 from clearing.rules.presentment import AlreadyDecided
@@ -49,7 +50,12 @@ class DecidedBatch:
 
 
 def decide_batch(
-    state: LogState, ledger: Ledger, messages: Sequence[SignedMessage], wall_time: Instant, signer: Signer
+    state: LogState,
+    ledger: Ledger,
+    messages: Sequence[SignedMessage],
+    wall_time: Instant,
+    signer: Signer,
+    settlement_of: SettlementOf = no_settlement,
 ) -> DecidedBatch:
     """Decide the messages in order over ``ledger``, which holds what they need and is changed by what they do."""
     before = Ledger(dict(ledger.cards), dict(ledger.transactions))
@@ -67,7 +73,7 @@ def decide_batch(
             else:
                 clock = directory.constitution.clock
                 accepted_at = next_accepted_at(clock, latest, wall_time, message_time(message))
-                decided = decide_message(directory, ledger, message, accepted_at, index)
+                decided = decide_message(directory, ledger, message, accepted_at, index, settlement_of)
         except Rejection as rejection:
             answers.append(rejection)
             continue

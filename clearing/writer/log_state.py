@@ -12,13 +12,22 @@ from clearing.contract.instruction import decode_instruction
 from clearing.contract.log_identity import log_id_of
 from clearing.deciding.batch_record import Head, LogEntry
 from clearing.log.tree import RightEdge
-from clearing.model import CreateAlliance, EntryIndex, KeyId, Outcome, WindowId
+from clearing.model import (
+    Action,
+    ApproveSettlement,
+    CreateAlliance,
+    EntryIndex,
+    KeyId,
+    Outcome,
+    ProposeSettlement,
+    WindowId,
+)
 from clearing.postgres.database_errors import LogDamagedError
 from clearing.postgres.head import read_head
 from clearing.postgres.reading.log_reads import read_window_starts, stream_instructions
 from clearing.postgres.reading.stored_log import stored_leaf, stored_tiles
 from clearing.rules.actions import rule_of
-from clearing.rules.case import InstructionDecision
+from clearing.rules.case import InstructionDecision, SettlementOf, no_settlement
 from clearing.rules.directory import Directory
 from clearing.rules.ledger import Ledger
 from clearing.rules.versions import founding_rules, require_known, rules_at
@@ -68,7 +77,9 @@ def rebuild_directory(
             # A key that the entry itself registers is not among them: it signs to prove possession, not with authority.
             keys = (KeyId(signature.keyid) for signature in entry.envelope.signatures)
             signers = tuple(key_id for key_id in keys if key_id in directory.keys)
-            decision = rules.decide_instruction(directory, no_cards, instruction, entry.accepted_at, index, signers)
+            decision = rules.decide_instruction(
+                directory, no_cards, instruction, entry.accepted_at, index, signers, _as_logged(instruction.action)
+            )
             if not isinstance(decision, InstructionDecision) or decision.result != entry.instruction_result:
                 raise LogDamagedError(f"the rules decide the instruction of entry {index} otherwise; restore a backup")
             directory = decision.directory
@@ -76,6 +87,23 @@ def rebuild_directory(
     if directory is None:
         raise LogDamagedError("the log has entries and no founding instruction; restore a backup")
     return directory
+
+
+def _as_logged(action: Action) -> SettlementOf:
+    """A settlement is what the accepted proposal or approval says: the writer judged it before it was logged.
+
+    The log's word is taken for it as for every outcome that stands in it; whoever does not take it audits.
+    """
+
+    def settlement_of(window: WindowId) -> ProposeSettlement:
+        match action:
+            case ProposeSettlement():
+                return action
+            case ApproveSettlement():
+                return action.proposal
+        return no_settlement(window)
+
+    return settlement_of
 
 
 def _require_newest_links(connection: sqlalchemy.Connection, head: Head, directory: Directory) -> None:

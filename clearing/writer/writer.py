@@ -28,6 +28,7 @@ from clearing.postgres.head import FencedError, fenced
 from clearing.postgres.writing.record import statements_of
 from clearing.postgres.writing.recorder import DatabaseRecorder, Recorder
 from clearing.postgres.writing.writer_lock import WriterLock, WriterLockHeldError
+from clearing.rules.case import SettlementOf, no_settlement
 from clearing.rules.directory import Directory
 from clearing.rules.presentment import AlreadyDecided
 from clearing.runtime.metrics import NO_METRICS, Metrics, Stage, StageTimer, WriterGauges
@@ -66,17 +67,20 @@ class Writer:
         metrics: Metrics = NO_METRICS,
         lock: WriterLock | None = None,
         recorder: Recorder | None = None,
+        settlement_of: SettlementOf = no_settlement,
     ) -> None:
         """Take the log up; ``signer`` signs its checkpoints, ``metrics`` is told of every batch.
 
         ``lock`` is the writer's lock where it is held already, and becomes this object's own. ``recorder`` commits
-        its batches; without one they are committed from this process. Raises
+        its batches; without one they are committed from this process. ``settlement_of`` says, without waiting, what a
+        closed window settles to; proposals and approvals are judged by it. Raises
         ``WriterLockHeldError`` if another writer has the log, ``WrongLogKeyError``, ``LogDamagedError`` and
         ``DatabaseUnavailableError``. ``close`` gives the log back.
         """
         self._log = HeldLog(engine, signer, lock, on_reread=lambda: self._loader.forget())
         self._signer = signer
         self._wall_clock = wall_clock
+        self._settlement_of = settlement_of
         self._pool = Pool()
         self._unavailable_since_s: float | None = None
         """Since when the database has been out of reach, by the monotonic clock; None while it is in reach."""
@@ -191,7 +195,7 @@ class Writer:
         timer.ended(Stage.LOAD)
         # 6 decide
         state = ahead.state if ahead is not None else self._log.state
-        batch = decide_batch(state, ledger, messages, self._wall_clock(), self._signer)
+        batch = decide_batch(state, ledger, messages, self._wall_clock(), self._signer, self._settlement_of)
         timer.ended(Stage.DECIDE)
         # 7 record, 8 commit, 9 receipt
         statements = list(statements_of(batch.record)) if batch.record is not None else []

@@ -6,7 +6,8 @@ merchants were sent is what the log settles to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from clearing.log.checkpoint import Checkpoint, open_checkpoint
 from clearing.log.folder import FolderError
 from clearing.log.folder_writer import write_log_folder
 from clearing.log.note import Verifier
-from clearing.model import MerchantId, Outcome, ProposeSettlement, WindowId
+from clearing.model import Outcome, ProposeSettlement, WindowId
 from clearing.signing.keys import PrivateKey
 from clearing.v1 import audit_pb2, settlement_pb2
 from clearing.whole_file import write_whole
@@ -70,10 +71,7 @@ class LogExporter:
             (lambda done: progress(done, checkpoint.size)) if progress is not None else None,
         )
         statements = directory / STATEMENTS_FOLDER
-        written = sum(
-            self._write_window(statements / window, window, merchants)
-            for window, merchants in proposed.merchants_by_window.items()
-        )
+        written = sum(self._write_window(statements / window, window) for window in proposed.windows)
         return Export(checkpoint, written)
 
     def _entries(self, size: int) -> Iterator[bytes]:
@@ -83,25 +81,38 @@ class LogExporter:
             for chunk in self._channel.stream(self._channel.audit.ListEntries, request, self._key):
                 yield from chunk.entries
 
-    def _write_window(self, folder: Path, window: WindowId, merchants: Sequence[MerchantId]) -> int:
-        settlement = self._channel.settlement
+    def _write_window(self, folder: Path, window: WindowId) -> int:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for merchant in ("", *merchants):
-                request = settlement_pb2.GetStatementRequest(window=window, merchant=merchant)
-                statement = self._channel.call(settlement.GetStatement, request, self._key)
-                name = Path(statement.file_name).name  # whatever the gateway says, nothing is written beside the folder
-                write_whole(folder / name, statement.content)
+            merchants = _members_in(self._write_statement(folder, window, ""))
+            for merchant in merchants:
+                self._write_statement(folder, window, merchant)
         except OSError as error:
             raise FolderError(f"the statements cannot be written to {folder}: {error.strerror}", str(folder)) from None
         return 1 + len(merchants)
+
+    def _write_statement(self, folder: Path, window: WindowId, merchant: str) -> bytes:
+        """Write one statement, and return what was written."""
+        request = settlement_pb2.GetStatementRequest(window=window, merchant=merchant)
+        statement = self._channel.call(self._channel.settlement.GetStatement, request, self._key)
+        name = Path(statement.file_name).name  # whatever the gateway says, nothing is written beside the folder
+        write_whole(folder / name, statement.content)
+        return statement.content
+
+
+def _members_in(alliance_statement: bytes) -> list[str]:
+    """The members whose statements it names. What is no statement names nobody: the audit says what is wrong."""
+    with suppress(ValueError, KeyError, TypeError):
+        return [str(merchant) for merchant in json.loads(alliance_statement)["merchant_statement_sha256"]]
+    return []
 
 
 class _Proposals:
     """The settlements that a log's own entries propose: what the gateway lists may have grown since the checkpoint."""
 
     def __init__(self) -> None:
-        self.merchants_by_window: dict[WindowId, list[MerchantId]] = {}
+        self.windows: dict[WindowId, None] = {}
+        """Each once, in order."""
 
     def noted(self, entries: Iterable[bytes]) -> Iterator[bytes]:
         """The entries, while their proposals are noted. Malformed ones are left to the audit, which names them."""
@@ -116,4 +127,4 @@ class _Proposals:
             return
         action = decode_instruction(entry.envelope.payload).action
         if isinstance(action, ProposeSettlement):
-            self.merchants_by_window[action.window] = [merchant for merchant, _ in action.statement_digests]
+            self.windows[action.window] = None

@@ -5,14 +5,17 @@ Only ``checkpoint``, ``tile/`` and ``statements/`` are an export's; what else li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from pathlib import Path
 
 from clearing.errors import ClearingError
+from clearing.log.merkle import leaf_hash, root
+from clearing.log.settlement_trees import statement_leaf
 from clearing.log.tiles import TILE_HEIGHT, TILE_WIDTH, tile_path
-from clearing.model import MerchantId, ProposeSettlement
+from clearing.model import MerchantId, ProposeSettlement, WindowId
 from clearing.rules.directory import Directory
 from settlement.reports.files import StatementFormat, statement_file_name
 
@@ -34,39 +37,68 @@ def require_no_other_tiles(directory: Path, size: int) -> None:
 
 
 def compare_statements(directory: Path, alliance: Directory) -> int:
-    """Compare every proposed statement with its digest in the log; how many there are.
+    """Compare every proposed statement with what the log records of it; how many there are.
 
+    The log holds the digest of the alliance's statement, which names those of the members', and a root over these.
     Raises ``AuditDifference`` naming the first file that is missing, differs or does not belong.
     """
-    digests = {
-        f"{STATEMENTS_FOLDER}/{window}/{statement_file_name(merchant, StatementFormat.JSON)}": digest
-        for window, closed in alliance.closed_windows.items()
-        if closed.proposal is not None
-        for merchant, digest in _digests(closed.proposal)
-    }
-    for name, digest in digests.items():
-        path = directory / name
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise AuditDifference(
-                f"{path} is missing, and the log records its digest: get the whole export, or verify the log alone "
-                "with --without-statements"
-            ) from None
-        except OSError as error:
-            raise AuditDifference(f"{path}: cannot be read: {error.strerror}") from None
-        if sha256(content).digest() != digest:
-            raise AuditDifference(
-                f"{path}: has the digest {sha256(content).hexdigest()}, and {digest.hex()} is logged for "
-                f"{path.parent.name}"
-            )
-    _require_no_others(directory, STATEMENTS_FOLDER, digests.keys(), "is no statement whose digest the log records")
-    return len(digests)
+    belonging: set[str] = set()
+    for window, closed in alliance.closed_windows.items():
+        if closed.proposal is not None:
+            belonging |= _compare_window(directory, window, closed.merchants, closed.proposal)
+    _require_no_others(directory, STATEMENTS_FOLDER, belonging, "is no statement whose digest the log records")
+    return len(belonging)
 
 
-def _digests(proposal: ProposeSettlement) -> Iterator[tuple[MerchantId | None, bytes]]:
-    yield None, proposal.alliance_statement_digest
-    yield from proposal.statement_digests
+def _compare_window(
+    directory: Path, window: WindowId, merchants: Sequence[MerchantId], proposal: ProposeSettlement
+) -> set[str]:
+    """Compare one window's statements; the names of their files."""
+    alliance_name = _statement_name(window, None)
+    statement = _compare_file(directory / alliance_name, proposal.alliance_statement_digest)
+    digests = _merchant_digests(directory / alliance_name, statement)
+    hashes = [leaf_hash(statement_leaf(merchant, digest)) for merchant, digest in digests.items()]
+    if tuple(digests) != tuple(merchants) or root(hashes) != proposal.statements_root:
+        raise AuditDifference(
+            f"{directory / alliance_name}: the digests of the members' statements in it are not those of the root "
+            f"that is logged for {window}"
+        )
+    for merchant, digest in digests.items():
+        _compare_file(directory / _statement_name(window, merchant), digest)
+    return {alliance_name, *(_statement_name(window, merchant) for merchant in digests)}
+
+
+def _compare_file(path: Path, digest: bytes) -> bytes:
+    """The file's content, which has this digest."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise AuditDifference(
+            f"{path} is missing, and the log records its digest: get the whole export, or verify the log alone "
+            "with --without-statements"
+        ) from None
+    except OSError as error:
+        raise AuditDifference(f"{path}: cannot be read: {error.strerror}") from None
+    if sha256(content).digest() != digest:
+        raise AuditDifference(
+            f"{path}: has the digest {sha256(content).hexdigest()}, and {digest.hex()} is logged for {path.parent.name}"
+        )
+    return content
+
+
+def _merchant_digests(path: Path, statement: bytes) -> dict[MerchantId, bytes]:
+    """By member, in the order of their identifiers: the digests that the alliance's statement names."""
+    try:
+        named = json.loads(statement)["merchant_statement_sha256"]
+        return {MerchantId(merchant): bytes.fromhex(named[merchant]) for merchant in sorted(named)}
+    except (ValueError, KeyError, TypeError):
+        raise AuditDifference(
+            f"{path}: has the digest that is logged, and does not name the members' statements"
+        ) from None
+
+
+def _statement_name(window: WindowId, merchant: MerchantId | None) -> str:
+    return f"{STATEMENTS_FOLDER}/{window}/{statement_file_name(merchant, StatementFormat.JSON)}"
 
 
 def _tile_files(size: int) -> Iterator[str]:

@@ -9,23 +9,29 @@ from typing import Final, Protocol
 
 import sqlalchemy
 
-from clearing.contract.instruction import encode_proposal
+from clearing.contract.instruction import encode_payment, encode_proposal
 from clearing.model import MerchantId, WindowId
 from clearing.postgres.database import snapshot
 from clearing.postgres.reading.flows import read_flows, read_points_moved
 from clearing.postgres.reading.stored_log import tile_reader
 from clearing.postgres.writing.flow_sums import sum_stretches
 from clearing.rules.movements import Movement
+from clearing.v1 import settlement_pb2
 from clearing.writer.log_state import read_log_state
 from settlement.reports.files import StatementFormat, statement_file
 from settlement.v1.errors import ContradictorySumsError, WindowNotClosedError
 from settlement.v1.month_end import closed_window
 from settlement.v1.points import moved_by_issuer
+from settlement.v1.proposal import SettlementProofs
 from settlement.v1.statements import Settlement
 from settlement.versions import settlement_rules, settlement_rules_of
 
-SETTLEMENTS_KEPT: Final = 12
-"""Closed windows never change, so what one settles to is computed once, as long as it is asked for now and then."""
+SETTLEMENTS_KEPT: Final = 3
+"""Closed windows never change, so what one settles to is computed once, as long as it is asked for now and then. One of
+three thousand members takes some hundred MiB."""
+PROOFS_KEPT: Final = 12
+PROPOSALS_KEPT: Final = 1_200
+"""They are small: those of a hundred years."""
 
 
 class Settlements(Protocol):
@@ -35,6 +41,14 @@ class Settlements(Protocol):
         """The settlement as ``clearing.v1.ProposeSettlement``, serialised.
 
         Raises ``WindowNotClosedError``, ``ContradictorySumsError`` and ``DatabaseUnavailableError``.
+        """
+        ...
+
+    def payments(self, window: WindowId, merchant: MerchantId | None) -> bytes:
+        """The merchant's payments and statement, or with None all, with their proofs.
+
+        As ``clearing.v1.GetPaymentsResponse``, serialised; it says of no payment that it is recorded. Raises what
+        ``proposal`` raises.
         """
         ...
 
@@ -51,16 +65,45 @@ class StoredSettlements:
 
     def __init__(self, engine: sqlalchemy.Engine) -> None:
         self._settled = lru_cache(SETTLEMENTS_KEPT)(lambda window: settle_stored(engine, window))
+        self._proofs = lru_cache(PROOFS_KEPT)(self._prove)
+        self._proposals = lru_cache(PROPOSALS_KEPT)(self._propose)
 
     def proposal(self, window: WindowId) -> bytes:
         """See ``Settlements``."""
-        settled = self._settled(window)
-        proposal = settlement_rules(settled.period.settlement_version).proposal_of(settled)
-        return encode_proposal(proposal).SerializeToString(deterministic=True)
+        return self._proposals(window)
+
+    def payments(self, window: WindowId, merchant: MerchantId | None) -> bytes:
+        """See ``Settlements``."""
+        proofs = self._proofs(window)
+        return _payments_message(proofs if merchant is None else proofs.of(merchant)).SerializeToString()
 
     def statement(self, window: WindowId, merchant: MerchantId | None, form: StatementFormat) -> bytes:
         """See ``Settlements``."""
         return statement_file(self._settled(window), merchant, form).content
+
+    def _propose(self, window: WindowId) -> bytes:
+        settled = self._settled(window)
+        proposal = settlement_rules(settled.period.settlement_version).proposal_of(settled)
+        return encode_proposal(proposal).SerializeToString(deterministic=True)
+
+    def _prove(self, window: WindowId) -> SettlementProofs:
+        settled = self._settled(window)
+        return settlement_rules(settled.period.settlement_version).proofs_of(settled)
+
+
+def _payments_message(proofs: SettlementProofs) -> settlement_pb2.GetPaymentsResponse:
+    return settlement_pb2.GetPaymentsResponse(
+        payments=[
+            settlement_pb2.ProvenPayment(
+                payment=encode_payment(each.payment), index=each.index, salt=each.salt, path=each.path
+            )
+            for each in proofs.payments
+        ],
+        statements=[
+            settlement_pb2.ProvenStatement(merchant=each.merchant, digest=each.digest, index=each.index, path=each.path)
+            for each in proofs.statements
+        ],
+    )
 
 
 def settle_stored(engine: sqlalchemy.Engine, window: WindowId) -> Settlement:

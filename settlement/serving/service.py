@@ -86,6 +86,22 @@ class SettlementService(SettlementServicer):
         content = self._settlements.statement(window, merchant, form)
         return contract.GetStatementResponse(file_name=statement_file_name(merchant, form), content=content)
 
+    def GetPayments(
+        self, request: contract.GetPaymentsRequest, context: grpc.ServicerContext
+    ) -> contract.GetPaymentsResponse:
+        """Payments and statements' digests with their proofs; a merchant gets its own only."""
+        caller = self._caller_of(context)
+        caller.require_role(*STAFF, *MEMBERS)
+        merchant: MerchantId | None = None
+        if caller.merchant is not None or request.merchant:
+            merchant = caller.merchant_in_view(request.merchant)
+        window = bounds.window(request.window, "window")
+        closed = self._closed(window)
+        answer = contract.GetPaymentsResponse.FromString(self._settlements.payments(window, merchant))
+        for each in answer.payments:
+            each.recorded = each.index in closed.payments_recorded
+        return answer
+
     def GetProposal(
         self, request: contract.GetProposalRequest, context: grpc.ServicerContext
     ) -> contract.GetProposalResponse:
@@ -125,7 +141,7 @@ def _window(directory: Directory, window: WindowId, log_size: int) -> contract.W
         status=_status(closed.status),
         range=_range(closed.range.first_index, closed.range.end_index),
         payments_recorded=len(closed.payments_recorded),
-        payments_proposed=len(proposal.payments) if proposal is not None else 0,
+        payments_proposed=proposal.payments if proposal is not None else 0,
         alliance_statement_digest=proposal.alliance_statement_digest if proposal is not None else b"",
     )
 

@@ -7,10 +7,12 @@ where the processor is busy.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import threading
 import traceback
+from enum import Enum, auto
 from pathlib import PurePath
 from typing import Final, NamedTuple
 
@@ -27,6 +29,8 @@ from settlement.serving.from_store import StoredSettlements
 
 NICENESS: Final = 10
 """Added to the process's own (POSIX ``nice``): a tenth of what others get where all processors are busy."""
+GARBAGE_THRESHOLD: Final = 100_000
+"""Objects made before Python looks for cycles: a settlement makes millions, and none of them is in one."""
 PATIENCE_SECONDS: Final = 600.0
 """How long an answer may take before the process is taken to be frozen; the first one may have to sum the whole log."""
 QUESTIONS_MAX: Final = 16
@@ -40,11 +44,18 @@ class SettlementFailedError(ClearingError):
     """The process could not settle the window, in a way that correct operation never brings about."""
 
 
+class _Asked(Enum):
+    PROPOSAL = auto()
+    PAYMENTS = auto()
+    STATEMENT = auto()
+
+
 class _Question(NamedTuple):
+    asked: _Asked
     window: WindowId
-    merchant: MerchantId | None
-    form: StatementFormat | None
-    """None: the proposal is asked for."""
+    merchant: MerchantId | None = None
+    form: StatementFormat = StatementFormat.JSON
+    """Of the statement."""
 
 
 class SettlementProcess(Closing):
@@ -63,7 +74,11 @@ class SettlementProcess(Closing):
         Raises ``DatabaseUnavailableError``, ``SettlementFailedError`` for whatever else went wrong, and ``Rejection``
         with POOL_FULL where too many ask, or SHUTTING_DOWN once it is closed.
         """
-        return self._ask(_Question(window, None, None))
+        return self._ask(_Question(_Asked.PROPOSAL, window))
+
+    def payments(self, window: WindowId, merchant: MerchantId | None) -> bytes:
+        """See ``Settlements``. Raises what ``proposal`` raises."""
+        return self._ask(_Question(_Asked.PAYMENTS, window, merchant))
 
     def statement(self, window: WindowId, merchant: MerchantId | None, form: StatementFormat) -> bytes:
         """See ``Settlements``.
@@ -71,7 +86,7 @@ class SettlementProcess(Closing):
         Raises ``DatabaseUnavailableError``, ``SettlementFailedError`` for whatever else went wrong, and ``Rejection``
         with POOL_FULL where too many ask, or SHUTTING_DOWN once it is closed.
         """
-        return self._ask(_Question(window, merchant, form))
+        return self._ask(_Question(_Asked.STATEMENT, window, merchant, form))
 
     @property
     def process_id(self) -> int | None:
@@ -118,6 +133,7 @@ class SettlementProcess(Closing):
 
 def _settling(database_url: str, application_name: str) -> Answer:
     os.nice(NICENESS)
+    gc.set_threshold(GARBAGE_THRESHOLD)
     settlements: StoredSettlements | None = None
 
     def settled(question: _Question) -> bytes | ClearingError:
@@ -125,9 +141,13 @@ def _settling(database_url: str, application_name: str) -> Answer:
         try:
             # Only now, since the database may be away for a while.
             settlements = settlements or StoredSettlements(open_engine(database_url, application_name=application_name))
-            if question.form is None:
-                return settlements.proposal(question.window)
-            return settlements.statement(question.window, question.merchant, question.form)
+            match question.asked:
+                case _Asked.PROPOSAL:
+                    return settlements.proposal(question.window)
+                case _Asked.PAYMENTS:
+                    return settlements.payments(question.window, question.merchant)
+                case _Asked.STATEMENT:
+                    return settlements.statement(question.window, question.merchant, question.form)
         except DatabaseUnavailableError as error:
             return error
         except Exception as error:  # whatever it was, the caller must hear of it

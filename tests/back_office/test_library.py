@@ -25,7 +25,7 @@ from back_office.client.payments import (
     was_recorded_before,
 )
 from back_office.client.settlements import approving, computed_settlement, proposed_settlement, proposing
-from back_office.client.statements import download_statement, owner_of, proposed_statements, write_statement
+from back_office.client.statements import download_statement, owner_of, proposed_entry, write_statement
 from back_office.client.stores import opening
 from back_office.client.terms import Terms, list_terms, setting
 from back_office.client.verifiers import verifier_of
@@ -118,9 +118,10 @@ def test_a_month_is_worked_without_the_command(connection: GatewayConnection, tm
         for name, content in download_statement(connection, finance_key, WINDOW, None)
     ]
     assert [path.name for path, _ in files] == ["alliance.json", "alliance.csv", "alliance.xlsx"]
-    proposed = proposed_statements(connection, finance_key, WINDOW)
+    proposed = proposed_entry(connection, finance_key, WINDOW)
     assert proposed is not None
-    proposed.require_same(owner_of(files[0][1]), files[0][1])
+    assert owner_of(files[0][1]) is None
+    proposed.require_alliance_statement(files[0][1])
     assert b'"1.70"' in files[0][1]  # 200 points of the bakery at 0.0085
 
     seen: list[tuple[int, int]] = []

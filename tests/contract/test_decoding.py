@@ -32,7 +32,6 @@ from clearing.model import (
     Instant,
     Instruction,
     OpenCard,
-    Payment,
     Points,
     Presentment,
     ProposeSettlement,
@@ -78,9 +77,13 @@ REGISTRATION = instruction_pb2.RegisterKey(
 PAYMENT = instruction_pb2.Payment(payer="bakery", payee="pool", amount_minor=10**18)
 PROPOSAL = instruction_pb2.ProposeSettlement(
     window="2026-01",
+    settlement_version=1,
     alliance_statement_digest=bytes(32),
-    statement_digests=[instruction_pb2.StatementDigest(merchant="bakery", digest=bytes(32))],
-    payments=[PAYMENT],
+    statements=3_000,
+    statements_root=b"\1" * 32,
+    payments=2_999,
+    payments_root=b"\2" * 32,
+    payments_minor=9 * 10**18,
 )
 ACTIONS: Sequence[dict[str, object]] = (
     {
@@ -113,7 +116,13 @@ ACTIONS: Sequence[dict[str, object]] = (
     {"approve_settlement": instruction_pb2.ApproveSettlement(proposal=PROPOSAL)},
     {
         "record_payment": instruction_pb2.RecordPayment(
-            window="2026-01", payment=PAYMENT, paid_on="2026-02-05", bank_reference="E2E-1"
+            window="2026-01",
+            payment=PAYMENT,
+            paid_on="2026-02-05",
+            bank_reference="E2E-1",
+            index=2_998,
+            salt=b"\3" * 32,
+            path=[bytes(32)] * 12,
         )
     },
     {"expire_lots": instruction_pb2.ExpireLots(card_tokens=[CARD])},
@@ -364,7 +373,7 @@ def test_an_unknown_field_deep_inside_is_found() -> None:
 def test_a_proposal_comes_back_as_it_was_encoded() -> None:
     decoded = decode_proposal(PROPOSAL)
     assert isinstance(decoded, ProposeSettlement)
-    assert decoded.payments == (Payment(decoded.payments[0].payer, decoded.payments[0].payee, 10**18),)
+    assert (decoded.payments, decoded.payments_minor) == (2_999, 9 * 10**18)
     assert encode_proposal(decoded) == PROPOSAL
 
 

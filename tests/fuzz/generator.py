@@ -279,8 +279,12 @@ ACTIONS: tuple[Action, ...] = (
         propose_settlement=instruction_pb2.ProposeSettlement(
             window="2026-01",
             alliance_statement_digest=bytes(32),
-            payments=[instruction_pb2.Payment(payer="bakery", payee="cinema", amount_minor=5)],
-            statement_digests=[instruction_pb2.StatementDigest(merchant="bakery", digest=bytes(32))],
+            settlement_version=1,
+            statements=1,
+            statements_root=bytes(32),
+            payments=1,
+            payments_root=bytes(32),
+            payments_minor=5,
         ),
     ),
     lambda g, r: g.instruction(
@@ -290,6 +294,7 @@ ACTIONS: tuple[Action, ...] = (
             payment=instruction_pb2.Payment(payer="bakery", payee="cinema", amount_minor=5),
             bank_reference="X-1",
             paid_on="2026-02-01",
+            salt=bytes(32),
         ),
     ),
     lambda g, r: g.instruction(r, expire_lots=instruction_pb2.ExpireLots(card_tokens=g.cards[:3])),

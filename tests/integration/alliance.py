@@ -48,6 +48,7 @@ from clearing.v1.settlement_pb2_grpc import SettlementStub
 from merchant_gateway.client.gateway_channel import GatewayChannel
 from merchant_gateway.client.log_export import LogExporter
 from merchant_gateway.server.access import Access
+from tests.integration.observation import refusal_of
 from tests.waiting import PATIENCE_SECONDS
 from tests.zones import offsets_of
 
@@ -192,8 +193,15 @@ class Alliance:
         payload = self.instruction(reference=reference, **action)
         envelope = sign_envelope(payload, instruction_contract.PAYLOAD_TYPE, signers or [self.operator])
         request = operations_pb2.InstructRequest(envelope=envelope)
-        receipt = self.operations.Instruct(request, timeout=CALL_TIMEOUT_SECONDS).receipt
-        return self.verified(receipt)
+        deadline = time.monotonic() + CALL_TIMEOUT_SECONDS
+        while True:
+            try:
+                return self.verified(self.operations.Instruct(request, timeout=CALL_TIMEOUT_SECONDS).receipt)
+            except grpc.RpcError as error:
+                # As every client does: what a window settles to is being computed, after a start too.
+                if refusal_of(error).reason != "SETTLEMENT_NOT_READY" or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def accept(self, *, signers: Sequence[PrivateKey] | None = None, **action: Any) -> Entry:
         """The entry of an instruction that must be accepted."""

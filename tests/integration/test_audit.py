@@ -6,16 +6,20 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clearing.contract.instruction import decode_proposal
 from clearing.errors import ClearingError
 from clearing.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from clearing.log.folder import FolderError, read_log_folder
 from clearing.log.folder_writer import write_log_folder
 from clearing.log.merkle import leaf_hash, root
 from clearing.log.note import Signer
+from clearing.log.settlement_trees import payment_leaf
 from clearing.log.tiles import bundle_entries
+from clearing.model import Outcome, WindowId
 from clearing.signing.keys import PrivateKey
 from clearing.v1 import entry_pb2, instruction_pb2, presentment_pb2, settlement_pb2
 from merchant_gateway.client.gateway_channel import GatewayChannel
@@ -55,6 +59,16 @@ def proposal(alliance: Alliance, window: str) -> instruction_pb2.ProposeSettleme
     return alliance.settlement.GetSettlement(
         settlement_pb2.GetSettlementRequest(window=window), metadata=alliance.authorization(alliance.operator)
     ).proposal
+
+
+def payments_of(
+    alliance: Alliance, window: str, key: PrivateKey | None = None, merchant: str = ""
+) -> settlement_pb2.GetPaymentsResponse:
+    """What this key's owner is given; the operator without one."""
+    return alliance.settlement.GetPayments(
+        settlement_pb2.GetPaymentsRequest(window=window, merchant=merchant),
+        metadata=alliance.authorization(key or alliance.operator),
+    )
 
 
 def export(alliance: Alliance, folder: Path) -> Path:
@@ -359,38 +373,49 @@ def test_a_statement_file_that_differs_from_the_logged_digest_is_caught(audited:
         audit(audited, copy)
 
 
-def test_a_proposed_statement_whose_digest_differs_is_caught(database_url: str, tmp_path: Path) -> None:
+def refused_settlement(alliance: Alliance, **action: Any) -> Outcome:
+    result = alliance.instruct(**action).instruction_result
+    assert result is not None
+    return result.outcome
+
+
+def test_nobody_can_propose_or_approve_what_the_ledger_does_not_come_to(database_url: str, tmp_path: Path) -> None:
+    """One finance officer could once log any payment as a proposal, approve it, and end every later audit there."""
     with founded(database_url) as alliance:
-        alliance.admit("bakery", "cinema")
+        alliance.admit("bakery", "cinema", "evil")
         alliance.earn("bakery", alliance.open_card("bakery"), 100)
         alliance.travel("2026-02-01 00:00:00")
         alliance.accept(close_window=instruction_pb2.CloseWindow(window="2026-01"))
-        false_proposal = proposal(alliance, "2026-01")
-        false_proposal.statement_digests[1].digest = b"\1" * 32
-        proposed = alliance.gateway.writer.head
-        assert proposed is not None
-        alliance.accept(propose_settlement=false_proposal)
-        with pytest.raises(
-            ClearingError, match=f"entry {proposed.size}: .*2026-01: the statement of cinema has the digest"
-        ):
-            audit(alliance, export(alliance, tmp_path / "export"))
+        right = proposal(alliance, "2026-01")
+        false = instruction_pb2.ProposeSettlement()
+        false.CopyFrom(right)
+        leaf = payment_leaf("bakery", "evil", 10**15, bytes(32))
+        false.payments, false.payments_root, false.payments_minor = 1, root([leaf_hash(leaf)]), 10**15
+        assert refused_settlement(alliance, propose_settlement=false) is Outcome.SETTLEMENT_DIFFERS
+        approval = instruction_pb2.ApproveSettlement(proposal=false)
+        assert refused_settlement(alliance, approve_settlement=approval) is Outcome.SETTLEMENT_NOT_PROPOSED
+        alliance.accept(propose_settlement=right)
+        assert (
+            refused_settlement(alliance, approve_settlement=approval, signers=[alliance.second_operator])
+            is Outcome.PROPOSAL_DIFFERS
+        )
+        alliance.accept(
+            approve_settlement=instruction_pb2.ApproveSettlement(proposal=right), signers=[alliance.second_operator]
+        )
+        report = audit(alliance, export(alliance, tmp_path / "export"))
+        assert report.outcomes["ProposeSettlement", Outcome.SETTLEMENT_DIFFERS] == 1
+        assert report.windows_proposed == ("2026-01",)
 
-        alliance.accept(propose_settlement=proposal(alliance, "2026-01"))
-        (replaced,) = audit(alliance, export(alliance, tmp_path / "export")).replaced_proposals
-        assert replaced.startswith(f"entry {proposed.size}: ")
 
-
-def test_an_approved_settlement_whose_digest_differs_is_caught(database_url: str, tmp_path: Path) -> None:
+def test_a_log_whose_writer_did_not_judge_is_caught_at_the_proposal(database_url: str, tmp_path: Path) -> None:
     with founded(database_url) as alliance:
         alliance.admit("bakery", "cinema")
         alliance.travel("2026-02-01 00:00:00")
         alliance.accept(close_window=instruction_pb2.CloseWindow(window="2026-01"))
-        false_proposal = proposal(alliance, "2026-01")
-        false_proposal.alliance_statement_digest = b"\1" * 32
-        alliance.accept(propose_settlement=false_proposal)
-        alliance.accept(
-            approve_settlement=instruction_pb2.ApproveSettlement(proposal=false_proposal),
-            signers=[alliance.second_operator],
-        )
-        with pytest.raises(ClearingError, match=r"the alliance's statement has the digest"):
+        false = proposal(alliance, "2026-01")
+        false.alliance_statement_digest = b"\1" * 32
+        alliance.gateway.settlements._known[WindowId("2026-01")] = decode_proposal(false)
+        proposed = alliance.log_size()
+        alliance.accept(propose_settlement=false)
+        with pytest.raises(ClearingError, match=f"entry {proposed}: the log says .*ACCEPTED.*SETTLEMENT_DIFFERS"):
             audit(alliance, export(alliance, tmp_path / "export"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from clearing.contract.instruction import decode_proposal
+from back_office.client.payments import recorded_payment
+from clearing.contract.instruction import decode_proposal, encode_payment
 from clearing.model import MerchantId, Payment
 from clearing.v1 import instruction_pb2, settlement_pb2
 from tests.integration.alliance import Alliance
 from tests.integration.observation import refusal, untouched
+from tests.integration.test_audit import payments_of
 
 
 def test_the_bakery_pays_the_cinema_for_the_points_it_issued(alliance: Alliance) -> None:
@@ -25,7 +27,9 @@ def test_the_bakery_pays_the_cinema_for_the_points_it_issued(alliance: Alliance)
     message = alliance.settlement.GetSettlement(request, metadata=alliance.authorization(alliance.operator)).proposal
     proposal = decode_proposal(message)
     # 400 points at 0.0090 EUR
-    assert proposal.payments == (Payment(MerchantId("bakery"), MerchantId("cinema"), 360),)
+    assert (proposal.payments, proposal.payments_minor) == (1, 360)
+    (proven,) = payments_of(alliance, "2026-01").payments
+    assert proven.payment == encode_payment(Payment(MerchantId("bakery"), MerchantId("cinema"), 360))
     alliance.accept(propose_settlement=message)
     approval = instruction_pb2.ApproveSettlement(proposal=message)
     # A gateway started again still knows who proposed.
@@ -34,11 +38,7 @@ def test_the_bakery_pays_the_cinema_for_the_points_it_issued(alliance: Alliance)
     with untouched(alliance.engine):
         assert refusal(lambda: alliance.instruct(approve_settlement=approval)).reason == "SECOND_SIGNATURE_REQUIRED"
     alliance.accept(approve_settlement=approval, signers=[alliance.second_operator])
-    alliance.accept(
-        record_payment=instruction_pb2.RecordPayment(
-            window="2026-01", payment=message.payments[0], paid_on="2026-02-05", bank_reference="E2E-1"
-        )
-    )
+    alliance.accept(record_payment=recorded_payment("2026-01", proven, "2026-02-05", "E2E-1"))
     windows = alliance.settlement.ListWindows(
         settlement_pb2.ListWindowsRequest(), metadata=alliance.authorization(alliance.operator)
     ).windows

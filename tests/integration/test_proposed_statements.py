@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from clearing.contract import instruction as instruction_contract
+from clearing.contract.instruction import decode_proposal
 from clearing.contract.receipt import Receipt, receipt_of
 from clearing.log.checkpoint import open_checkpoint, sign_checkpoint
 from clearing.log.note import Signer
@@ -15,12 +16,12 @@ from clearing.model import EntryIndex, MerchantId, WindowId
 from clearing.signing.envelope import sign_envelope
 from clearing.signing.keys import PrivateKey
 from clearing.v1 import instruction_pb2, operations_pb2, presentment_pb2, settlement_pb2
-from merchant_gateway.client.proposal_receipt import check_proposal
+from merchant_gateway.client.proposal_receipt import check_proposal, require_all_payments
 from merchant_gateway.client.receipt_check import ReceiptError
 from merchant_gateway.server.access import Access
 from tests.integration.alliance import Alliance, founded
 from tests.integration.observation import refusal
-from tests.integration.test_audit import proposal, settle
+from tests.integration.test_audit import payments_of, proposal, settle
 
 JANUARY = WindowId("2026-01")
 CINEMA = MerchantId("cinema")
@@ -30,7 +31,7 @@ CINEMA = MerchantId("cinema")
 def alliance(module_database_url: str) -> Iterator[Alliance]:
     """January is proposed, February is closed, March is open."""
     with founded(module_database_url) as an_alliance:
-        an_alliance.admit("bakery", "cinema")
+        an_alliance.admit("bakery", "cinema", "florist")
         card = an_alliance.open_card("bakery")
         an_alliance.earn("bakery", card, 100)
         an_alliance.burn("cinema", card, 40)
@@ -46,28 +47,63 @@ def proposal_receipt(alliance: Alliance, window: str = JANUARY) -> Receipt:
     return receipt_of(alliance.settlement.GetProposal(request, metadata=metadata).receipt)
 
 
-def own_statement(alliance: Alliance) -> bytes:
+def own_statement(alliance: Alliance, merchant: str = "cinema") -> bytes:
     request = settlement_pb2.GetStatementRequest(window=JANUARY)
-    return alliance.settlement.GetStatement(request, metadata=alliance.authorization(alliance.keys["cinema"])).content
+    return alliance.settlement.GetStatement(request, metadata=alliance.authorization(alliance.keys[merchant])).content
 
 
-def test_a_merchants_statement_is_proven_to_be_the_proposed_one(alliance: Alliance) -> None:
+def test_a_merchants_statement_and_payments_are_proven_to_be_the_proposed_ones(alliance: Alliance) -> None:
     receipt = proposal_receipt(alliance)
     proposed = check_proposal(JANUARY, receipt, alliance.log_key.verifier)
-    assert set(proposed.digests) == {None, "bakery", "cinema"}
     assert proposed.entry_index == receipt.index
-    proposed.require_same(CINEMA, own_statement(alliance))
+    for name in ("cinema", "bakery"):
+        proven = payments_of(alliance, JANUARY, alliance.keys[name])
+        assert [(each.payment.payer, each.payment.payee) for each in proven.payments] == [("bakery", "cinema")]
+        proposed.require_statement(MerchantId(name), own_statement(alliance, name), proven)
+
+
+def test_a_merchant_sees_nobody_elses_payments(alliance: Alliance) -> None:
+    assert payments_of(alliance, JANUARY, alliance.keys["florist"]).payments == []
+    assert [each.merchant for each in payments_of(alliance, JANUARY, alliance.keys["florist"]).statements] == [
+        "florist"
+    ]
+    heard = refusal(lambda: payments_of(alliance, JANUARY, alliance.keys["florist"], "bakery"))
+    assert (heard.reason, heard.field) == ("NOT_FOUND", "merchant")
+    everything = payments_of(alliance, JANUARY)
+    assert [each.merchant for each in everything.statements] == ["bakery", "cinema", "florist"]
+    require_all_payments(decode_proposal(proposal(alliance, JANUARY)), everything.payments)
+
+
+def test_payments_that_are_left_out_or_altered_are_told(alliance: Alliance) -> None:
+    proposed = check_proposal(JANUARY, proposal_receipt(alliance), alliance.log_key.verifier)
+    everything = payments_of(alliance, JANUARY)
+    with pytest.raises(ReceiptError, match="are not those that the proposal of 2026-01 has"):
+        require_all_payments(proposed.proposal, everything.payments[1:])
+    for field, value in (("salt", bytes(32)), ("index", 1), ("path", [bytes(32)])):
+        altered = payments_of(alliance, JANUARY, alliance.keys["cinema"])
+        payment = settlement_pb2.ProvenPayment(
+            payment=altered.payments[0].payment,
+            **({"index": altered.payments[0].index, "salt": altered.payments[0].salt} | {field: value}),  # type: ignore[arg-type]
+        )
+        altered.payments[0].CopyFrom(payment)
+        with pytest.raises(ReceiptError, match="is not one that entry"):
+            proposed.require_statement(CINEMA, own_statement(alliance), altered)
+    fewer = payments_of(alliance, JANUARY, alliance.keys["cinema"])
+    del fewer.payments[:]
+    with pytest.raises(ReceiptError, match="are not those in the statement of cinema"):
+        proposed.require_statement(CINEMA, own_statement(alliance), fewer)
 
 
 def test_a_statement_that_differs_is_told_from_the_recorded_one(alliance: Alliance) -> None:
     proposed = check_proposal(JANUARY, proposal_receipt(alliance), alliance.log_key.verifier)
+    proven = payments_of(alliance, JANUARY, alliance.keys["cinema"])
     altered = own_statement(alliance).replace(b'"0.36"', b'"0.63"')
     with pytest.raises(ReceiptError, match=rf"the statement of cinema for 2026-01 .*entry {proposed.entry_index} of"):
-        proposed.require_same(CINEMA, altered)
-    with pytest.raises(ReceiptError, match="the statement of bakery"):
-        proposed.require_same(MerchantId("bakery"), own_statement(alliance))
-    with pytest.raises(ReceiptError, match="records no digest of the statement of florist"):
-        proposed.require_same(MerchantId("florist"), own_statement(alliance))
+        proposed.require_statement(CINEMA, altered, proven)
+    with pytest.raises(ReceiptError, match="proves nothing of the statement of bakery"):
+        proposed.require_statement(MerchantId("bakery"), own_statement(alliance), proven)
+    with pytest.raises(ReceiptError, match=r"the alliance's statement .* it is not the statement that is settled"):
+        proposed.require_alliance_statement(own_statement(alliance))
 
 
 def test_a_month_that_is_not_proposed_has_no_receipt(alliance: Alliance) -> None:
@@ -101,7 +137,7 @@ def test_an_entry_that_is_no_accepted_proposal_is_refused(alliance: Alliance) ->
         check_proposal(JANUARY, receipt_of(presented), alliance.log_key.verifier)
 
     changed = proposal(alliance, JANUARY)
-    del changed.statement_digests[0]
+    changed.payments += 1
     request = operations_pb2.InstructRequest(
         envelope=sign_envelope(
             alliance.instruction(propose_settlement=changed), instruction_contract.PAYLOAD_TYPE, [alliance.operator]
@@ -112,26 +148,23 @@ def test_an_entry_that_is_no_accepted_proposal_is_refused(alliance: Alliance) ->
         check_proposal(JANUARY, receipt_of(refused), alliance.log_key.verifier)
 
 
-def test_a_corrected_proposal_takes_the_place_of_the_first_also_after_a_restart(database_url: str) -> None:
+def test_a_proposal_made_again_takes_the_place_of_the_first_also_after_a_restart(database_url: str) -> None:
     with founded(database_url) as alliance:
         alliance.admit("bakery", "cinema")
         alliance.travel("2026-02-01 00:00:00")
         alliance.accept(close_window=instruction_pb2.CloseWindow(window=JANUARY))
-        false_proposal = proposal(alliance, JANUARY)
-        false_proposal.statement_digests[1].digest = b"\1" * 32
-        alliance.accept(propose_settlement=false_proposal)
-        first = check_proposal(JANUARY, proposal_receipt(alliance), alliance.log_key.verifier)
-        with pytest.raises(ReceiptError, match="it is not the statement that is settled"):
-            first.require_same(CINEMA, own_statement(alliance))
-
         right = proposal(alliance, JANUARY)
+        alliance.accept(propose_settlement=right)
+        first = check_proposal(JANUARY, proposal_receipt(alliance), alliance.log_key.verifier)
         alliance.accept(propose_settlement=right)
         alliance.accept(
             approve_settlement=instruction_pb2.ApproveSettlement(proposal=right), signers=[alliance.second_operator]
         )
         second = check_proposal(JANUARY, proposal_receipt(alliance), alliance.log_key.verifier)
         assert second.entry_index == first.entry_index + 1
-        second.require_same(CINEMA, own_statement(alliance))
+        second.require_statement(
+            CINEMA, own_statement(alliance), payments_of(alliance, JANUARY, alliance.keys["cinema"])
+        )
 
         alliance.reopen(Access())
         assert check_proposal(JANUARY, proposal_receipt(alliance), alliance.log_key.verifier) == second

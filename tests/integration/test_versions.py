@@ -16,15 +16,13 @@ import pytest
 from clearing.audit.replay_difference import ReplayDifference
 from clearing.contract.entry import decode_entry
 from clearing.errors import ErrorReason, Rejection
-from clearing.model import Earn, EntryIndex, Instant, Outcome, Points, Presentment, ProposeSettlement
+from clearing.model import Earn, EntryIndex, Instant, Outcome, Points, Presentment
 from clearing.rules.directory import Directory
 from clearing.rules.ledger import Ledger
 from clearing.rules.presentment import PresentmentDecision
 from clearing.rules.versions import RULES, SETTLEMENT_VERSIONS, rules_at
 from clearing.v1 import instruction_pb2, operations_pb2, presentment_pb2, settlement_pb2
 from settlement.auditing.audit import verify_export
-from settlement.auditing.export_files import AuditDifference
-from settlement.v1.errors import UnknownSettlementVersionError
 from settlement.v1.report_json import statement_digest
 from settlement.v1.statements import MerchantStatement, Settlement
 from settlement.versions import SETTLEMENTS
@@ -88,14 +86,10 @@ def alliance_json_2(settlement: Settlement) -> bytes:
     return _of_form_2(SETTLEMENTS[1].alliance_json(settlement))
 
 
-def proposal_of_2(settlement: Settlement) -> ProposeSettlement:
-    return replace(
-        SETTLEMENTS[1].proposal_of(settlement),
-        alliance_statement_digest=statement_digest(alliance_json_2(settlement)),
-        statement_digests=tuple(
-            (each.merchant, statement_digest(merchant_json_2(each))) for each in settlement.merchants
-        ),
-    )
+def in_form_2(settlement: Settlement) -> Settlement:
+    of_merchants = {each.merchant: statement_digest(merchant_json_2(each)) for each in settlement.merchants}
+    settlement = replace(settlement, merchant_digests=of_merchants)
+    return replace(settlement, alliance_digest=statement_digest(alliance_json_2(settlement)))
 
 
 @pytest.fixture
@@ -103,7 +97,11 @@ def second_versions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have this program know a version 2 of both."""
     monkeypatch.setitem(RULES, 2, replace(RULES[1], decide_presentment=doubled))
     second = replace(
-        SETTLEMENTS[1], proposal_of=proposal_of_2, alliance_json=alliance_json_2, merchant_json=merchant_json_2
+        SETTLEMENTS[1],
+        settle=lambda *flows: in_form_2(SETTLEMENTS[1].settle(*flows)),
+        settle_upon=lambda *flows: in_form_2(SETTLEMENTS[1].settle_upon(*flows)),
+        alliance_json=alliance_json_2,
+        merchant_json=merchant_json_2,
     )
     monkeypatch.setitem(SETTLEMENTS, 2, second)
     SETTLEMENT_VERSIONS.add(2)
@@ -156,10 +154,10 @@ def test_each_month_is_decided_and_settled_by_its_versions_through_a_restart_and
 
     # Other programs: one whose version 2 is another, and ones that have none.
     monkeypatch.setitem(SETTLEMENTS, 2, SETTLEMENTS[1])
-    with pytest.raises(AuditDifference, match="2026-02"):
+    with pytest.raises(ReplayDifference, match=r"the log says .*ACCEPTED.*SETTLEMENT_DIFFERS"):
         verify_export(tmp_path, alliance.log_key.verifier)
     monkeypatch.delitem(SETTLEMENTS, 2)
-    with pytest.raises(UnknownSettlementVersionError, match="version 2 of the settlement"):
+    with pytest.raises(ReplayDifference, match="what 2026-02 settles to cannot be computed: version 2"):
         verify_export(tmp_path, alliance.log_key.verifier)
     alliance.close()
     monkeypatch.delitem(RULES, 2)

@@ -14,6 +14,7 @@ import grpc
 import pytest
 import sqlalchemy
 
+from back_office.client.payments import recorded_payment
 from back_office.host.assembly import Gateway
 from clearing.contract import instruction as instruction_contract
 from clearing.contract.entry import timestamp_of
@@ -40,6 +41,7 @@ from clearing.writer.writer import Writer
 from tests.integration.alliance import CALL_TIMEOUT_SECONDS, ORIGIN, Alliance, founded
 from tests.integration.held_up import decided_ahead, execute, held_up, is_held_up
 from tests.integration.observation import Refusal, complaints, log_size, refusal, untouched
+from tests.integration.test_audit import payments_of
 from tests.integration.tills import at_work
 from tests.waiting import wait_until
 
@@ -301,9 +303,8 @@ def test_a_restarted_gateway_knows_what_every_kind_of_instruction_made(alliance:
     proposal = alliance.settlement.GetSettlement(request, metadata=alliance.authorization(finance)).proposal
     alliance.accept(propose_settlement=proposal)
     alliance.accept(signers=[finance], approve_settlement=instruction_pb2.ApproveSettlement(proposal=proposal))
-    payment = instruction_pb2.RecordPayment(
-        window="2026-01", payment=proposal.payments[0], paid_on="2026-02-05", bank_reference="E2E-1"
-    )
+    (proven,) = payments_of(alliance, "2026-01").payments
+    payment = recorded_payment("2026-01", proven, "2026-02-05", "E2E-1")
     alliance.accept(signers=[finance], record_payment=payment)
     alliance.instruct(record_payment=payment)  # refused: recorded already
 

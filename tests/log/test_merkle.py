@@ -12,6 +12,7 @@ from clearing.log.merkle import (
     ProofError,
     consistency_path,
     inclusion_path,
+    inclusion_paths,
     leaf_hash,
     node_hash,
     root,
@@ -237,3 +238,9 @@ def test_paths_are_made_only_of_leaves_that_are_there() -> None:
             inclusion_path(LEAVES, index, size)
     with pytest.raises(ProofError):
         consistency_path(LEAVES, 3, len(LEAVES) + 1)
+
+
+@given(st.integers(0, 70))
+def test_all_inclusion_paths_at_once_are_those_made_one_by_one(size: int) -> None:
+    hashes = [leaf_hash(bytes([number])) for number in range(size)]
+    assert inclusion_paths(hashes) == [inclusion_path(hashes, index, size) for index in range(size)]

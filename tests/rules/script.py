@@ -26,13 +26,15 @@ from __future__ import annotations
 import copy
 import datetime
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from clearing.calendar import instant_of
 from clearing.key_id import key_id_of
+from clearing.log.merkle import inclusion_paths, leaf_hash, root
+from clearing.log.settlement_trees import payment_leaf, payment_salt, statement_leaf
 from clearing.model import (
     MICROSECONDS_PER_DAY,
     Action,
@@ -77,7 +79,7 @@ from clearing.model import (
     TransactionResult,
     WindowId,
 )
-from clearing.rules.case import InstructionDecision
+from clearing.rules.case import InstructionDecision, no_settlement
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.invariants import Books, violations
@@ -192,6 +194,13 @@ class World:
     presented: dict[tuple[str, str], Transaction] = field(default_factory=dict)
     instructed: dict[tuple[str, str], Instruction] = field(default_factory=dict)
     postings: list[Posting] = field(default_factory=list)
+    settles_to: dict[WindowId, ProposeSettlement] = field(default_factory=dict)
+    """What closed windows settle to: what was proposed last, unless its line says ``ledger=other``."""
+    payments: dict[WindowId, list[Payment]] = field(default_factory=dict)
+    """Of what was proposed last before it was approved."""
+
+    def settlement_of(self, window: WindowId) -> ProposeSettlement:
+        return self.settles_to[window] if window in self.settles_to else no_settlement(window)
 
     @property
     def time_zone(self) -> str:
@@ -216,11 +225,14 @@ class World:
             self._record(decision.changes)
         return decision
 
+    def _decided(self, order: Instruction, signers: tuple[KeyId, ...]) -> InstructionDecision | AlreadyDecided:
+        return decide_instruction(self.directory, self.ledger, order, self.now, self.index, signers, self.settlement_of)
+
     def instruct(self, order: Instruction, signers: tuple[KeyId, ...] = ()) -> InstructionDecision | AlreadyDecided:
         """Decide one instruction and make it hold."""
         before = copy.deepcopy((self.directory, self.ledger))
-        decision = decide_instruction(self.directory, self.ledger, order, self.now, self.index, signers)
-        assert decide_instruction(self.directory, self.ledger, order, self.now, self.index, signers) == decision
+        decision = self._decided(order, signers)
+        assert self._decided(order, signers) == decision
         assert (self.directory, self.ledger) == before, "deciding changes nothing"
         self.instructed.setdefault((order.merchant or "", order.reference), order)
         if isinstance(decision, InstructionDecision):
@@ -374,11 +386,16 @@ def parse_instruction(world: World, reference: str, words: list[str], party: str
         case ["close", window]:
             action = CloseWindow(WindowId(window))
         case ["propose", window, version, *payments]:
-            action = proposal(world, window, version, payments, options)
+            action = proposal(world, window, version, payments)
+            if "ledger" not in options:
+                world.settles_to[action.window] = action
+            closed = world.directory.closed_windows.get(action.window)
+            if closed is not None and not closed.approved:
+                world.payments[action.window] = [payment(text) for text in payments]
         case ["approve", window, version, *payments]:
-            action = ApproveSettlement(proposal(world, window, version, payments, options))
+            action = ApproveSettlement(proposal(world, window, version, payments))
         case ["pay", window, text]:
-            action = RecordPayment(WindowId(window), payment(text), world.today, "BANK-1")
+            action = recording(world, window, text)
         case ["amend", day]:
             action = AmendConstitution(
                 datetime.date.fromisoformat(day), number("late"), number("lifetime"), number("notice")
@@ -416,17 +433,49 @@ def digest(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-def proposal(
-    world: World, window: str, version: str, payments: Sequence[str], options: Mapping[str, str]
-) -> ProposeSettlement:
-    """The proposal of this version of the alliance's statement, for all members unless ``for=`` names others."""
+def payment_hashes(payments: Sequence[Payment]) -> list[bytes]:
+    """The leaves of a settlement's payments, hashed."""
+    return [
+        leaf_hash(payment_leaf(each.payer, each.payee, each.amount_minor, salt_of(each, index)))
+        for index, each in enumerate(payments)
+    ]
+
+
+def salt_of(each: Payment, index: int) -> bytes:
+    return payment_salt(digest(each.payer), index)
+
+
+def proposal(world: World, window: str, version: str, payments: Sequence[str]) -> ProposeSettlement:
+    """The proposal of this version of the alliance's statement."""
     closed = world.directory.closed_windows.get(WindowId(window))
-    members = options["for"].split(",") if "for" in options else (closed.merchants if closed else ())
+    members = closed.merchants if closed else ()
+    paid = [payment(text) for text in payments]
     return ProposeSettlement(
+        window=WindowId(window),
+        settlement_version=1,
+        alliance_statement_digest=digest(version),
+        statements=len(members),
+        statements_root=root([leaf_hash(statement_leaf(member, digest(member))) for member in members]),
+        payments=len(paid),
+        payments_root=root(payment_hashes(paid)),
+        payments_minor=sum(each.amount_minor for each in paid),
+    )
+
+
+def recording(world: World, window: str, text: str) -> RecordPayment:
+    """The payment with its proof, if it is one of those proposed last; else with the proof of the first."""
+    paid = world.payments.get(WindowId(window), [])
+    recorded = payment(text)
+    index = paid.index(recorded) if recorded in paid else 0
+    path = tuple(inclusion_paths(payment_hashes(paid))[index]) if paid else ()
+    return RecordPayment(
         WindowId(window),
-        digest(version),
-        tuple((MerchantId(member), digest(member)) for member in members),
-        tuple(payment(text) for text in payments),
+        recorded,
+        world.today,
+        "BANK-1",
+        index,
+        salt_of(paid[index] if paid else recorded, index),
+        path,
     )
 
 

@@ -1,8 +1,26 @@
 """Instructions: members, keys, replays, and settlement's ladder."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing.errors import ErrorReason, Rejection
 from clearing.key_id import key_id_of
-from clearing.model import SettlementMethod
-from tests.rules.script import play, public_key
+from clearing.model import (
+    ApproveSettlement,
+    MerchantId,
+    Outcome,
+    ProposeSettlement,
+    SettlementMethod,
+    WindowId,
+)
+from clearing.rules.case import InstructionDecision
+from clearing.rules.directory import WindowStatus
+from tests.rules.script import instruction, play, proposal, public_key, recording
 
 
 def test_a_merchant_joins_opens_a_store_and_presents() -> None:
@@ -188,23 +206,90 @@ def test_a_settlement_without_payments_is_settled_when_it_is_approved() -> None:
     """)
 
 
-def test_a_proposal_names_every_member_once_and_in_order_and_pays_between_members_only() -> None:
-    play("""
-        ops i0 admit e
+def test_a_proposal_that_is_not_what_the_ledger_comes_to_is_refused_and_takes_no_ones_place() -> None:
+    world = play("""
         at 2026-02-10
-        ops i1 close 2026-01 -> accepted 0..2
-        ops i2 admit f
-        ops i3 propose 2026-01 v1 for=a,b,c,d -> proposal_incomplete
-        ops i4 propose 2026-01 v1 for=a,b,c,d,e,f -> proposal_incomplete
-        ops i5 propose 2026-01 v1 for=a,b,d,c,e -> proposal_incomplete
-        ops i6 propose 2026-01 v1 for=a,b,c,d,e,e -> proposal_incomplete
-        ops i7 propose 2026-01 v1 a>f:5 -> proposal_incomplete
-        ops i8 propose 2026-01 v1 pool>a:5 -> proposal_incomplete
-        ops i9 propose 2026-01 v1 a>a:5 -> proposal_incomplete
-        ops i10 propose 2026-01 v1 a>b:5 a>b:5 -> proposal_incomplete
-        ops i11 propose 2026-01 v1 a>b:5 a>b:6 -> proposal_incomplete
-        ops i12 propose 2026-01 v1 a>b:5 a>e:5
+        ops i1 close 2026-01 -> accepted 0..1
+        ops i2 propose 2026-01 v1 a>b:5
+        ops i3 propose 2026-01 v2 a>b:5 ledger=other -> settlement_differs
+        ops i4 propose 2026-01 v1 a>d:1000000000000000 ledger=other -> settlement_differs
+        ops i5 approve 2026-01 v1 a>d:1000000000000000 -> proposal_differs
+        ops i6 approve 2026-01 v1 a>b:5
     """)
+    assert world.directory.closed_windows[WindowId("2026-01")].proposed_in == 2
+
+
+proposals = st.builds(
+    ProposeSettlement,
+    window=st.just(WindowId("2026-01")),
+    settlement_version=st.integers(1, 2),
+    alliance_statement_digest=st.sampled_from([b"\0" * 32, b"\1" * 32]),
+    statements=st.integers(0, 2),
+    statements_root=st.sampled_from([b"\0" * 32, b"\1" * 32]),
+    payments=st.integers(0, 2),
+    payments_root=st.sampled_from([b"\0" * 32, b"\1" * 32]),
+    payments_minor=st.integers(0, 2),
+)
+
+
+@given(proposals, proposals)
+def test_only_what_the_ledger_comes_to_can_be_proposed_and_approved(
+    comes_to: ProposeSettlement, signed: ProposeSettlement
+) -> None:
+    world = play("at 2026-02-10 | ops i1 close 2026-01 -> accepted 0..1")
+    window = WindowId("2026-01")
+    world.settles_to[window] = comes_to
+    decision = world.instruct(instruction("p", signed, world.now))
+    assert isinstance(decision, InstructionDecision)
+    expected = Outcome.ACCEPTED if signed == comes_to else Outcome.SETTLEMENT_DIFFERS
+    assert decision.result.outcome is expected
+    # Whatever stands in a directory, an approval is judged again.
+    closed = world.directory.closed_windows[window]
+    closed_windows = {window: replace(closed, proposal=signed)}
+    world.directory = replace(world.directory, closed_windows=closed_windows)
+    decision = world.instruct(instruction("a", ApproveSettlement(signed), world.now))
+    assert isinstance(decision, InstructionDecision)
+    assert decision.result.outcome is expected
+
+
+def test_what_is_not_computed_yet_is_neither_accepted_nor_refused() -> None:
+    world = play("at 2026-02-10 | ops i1 close 2026-01 -> accepted 0..1")
+    signed = proposal(world, "2026-01", "v1", ())
+    with pytest.raises(Rejection) as raised:
+        world.instruct(instruction("n1", signed, world.now))
+    assert raised.value.reason is ErrorReason.SETTLEMENT_NOT_READY
+    assert raised.value.retry_delay_ms
+    play("ops n1 propose 2026-01 v1", world)
+    del world.settles_to[WindowId("2026-01")]
+    with pytest.raises(Rejection):
+        world.instruct(instruction("n2", ApproveSettlement(signed), world.now))
+    assert world.directory.closed_windows[WindowId("2026-01")].status is WindowStatus.PROPOSED
+
+
+@given(st.integers(1, 9), st.data())
+def test_a_payment_is_recorded_once_at_its_own_place_and_with_its_own_proof(size: int, data: st.DataObject) -> None:
+    payments = [f"a>b:{amount}" for amount in range(1, size + 1)]
+    world = play("at 2026-02-10 | ops i1 close 2026-01 -> accepted 0..1")
+    play(f"ops p propose 2026-01 v1 {' '.join(payments)} | ops a approve 2026-01 v1 {' '.join(payments)}", world)
+    for number in data.draw(st.permutations(range(size))):
+        right = recording(world, "2026-01", payments[number])
+        wrong = data.draw(
+            st.sampled_from(
+                [
+                    replace(right, index=(right.index + 1) % (size + 1)),
+                    replace(right, salt=bytes(32)),
+                    replace(right, path=(*right.path, bytes(32))),
+                    replace(right, payment=replace(right.payment, amount_minor=right.payment.amount_minor + 10**15)),
+                    replace(right, payment=replace(right.payment, payee=MerchantId("d"))),
+                ]
+            )
+        )
+        expected = [Outcome.UNKNOWN_PAYMENT, Outcome.ACCEPTED, Outcome.PAYMENT_ALREADY_RECORDED]
+        for step, (action, outcome) in enumerate(zip((wrong, right, right), expected, strict=True)):
+            decision = world.instruct(instruction(f"pay-{number}-{step}", action, world.now))
+            assert isinstance(decision, InstructionDecision)
+            assert decision.result.outcome is outcome
+    assert world.directory.closed_windows[WindowId("2026-01")].status is WindowStatus.SETTLED
 
 
 def test_the_pool_takes_part_where_it_settles() -> None:

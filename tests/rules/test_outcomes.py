@@ -45,12 +45,12 @@ settlement_already_approved  at 2026-02-01 | ops i1 close 2026-01 -> accepted 0.
 settlement_not_approved      ops i1 pay 2026-01 a>b:5 -> settlement_not_approved
 unknown_payment              at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 | ops i3 approve 2026-01 v1 | ops i4 pay 2026-01 a>b:5 -> unknown_payment
 payment_already_recorded     at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 a>b:5 | ops i3 approve 2026-01 v1 a>b:5 | ops i4 pay 2026-01 a>b:5 | ops i5 pay 2026-01 a>b:5 -> payment_already_recorded
-proposal_incomplete          at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 for=a,b -> proposal_incomplete
 amendment_too_soon           at 2026-01-10 | ops i1 amend 2026-01-09 late=5 -> amendment_too_soon
 constitution_unchanged       at 2026-01-10 | ops i1 amend 2026-02-01 late=30 -> constitution_unchanged
 adoption_too_soon            at 2026-01-10 | ops i1 adopt 2026-01 2 2 -> adoption_too_soon
 version_goes_back            at 2026-01-10 | ops i1 adopt 2026-02 2 2 | ops i2 adopt 2026-03 1 2 -> version_goes_back
 versions_unchanged           at 2026-01-10 | ops i1 adopt 2026-02 1 1 -> versions_unchanged
+settlement_differs           at 2026-02-01 | ops i1 close 2026-01 -> accepted 0..1 | ops i2 propose 2026-01 v1 | ops i3 propose 2026-01 v2 ledger=other -> settlement_differs
 offsets_too_soon             at 2026-01-10 | ops i1 offsets 2026-01-11T10:59:00Z -> offsets_too_soon
 offsets_unchanged            at 2026-01-10 | ops i1 offsets 2026-02-01 | ops i2 offsets 2026-02-01 -> offsets_unchanged
 """  # noqa: E501 - one row a case

@@ -10,14 +10,19 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
-from clearing.model import Payment, SettlementMethod
+from clearing.log.merkle import leaf_hash, root, verify_inclusion
+from clearing.log.settlement_trees import payment_leaf, payment_salt, statement_leaf
+from clearing.model import POOL, Payment, SettlementMethod
 from settlement.reports.report_csv import COLUMNS, alliance_csv, merchant_csv
 from settlement.v1.money import amount_text, decimal_text, exact_text
-from settlement.v1.proposal import proposal_of
+from settlement.v1.proposal import proofs_of, proposal_of
 from settlement.v1.report_json import alliance_json, merchant_json
 from settlement.v1.statements import Settlement
 from tests.settlement.scenario import LOG_ROOT, MERCHANTS, settled
+from tests.settlement.test_month_end import settlements
+from tests.settlement.test_obligations import POOL_MONTH
 
 A, B, C, D = MERCHANTS
 MONTH = """
@@ -158,19 +163,53 @@ def test_json_bytes_of_a_known_month_never_change(settlement: Settlement) -> Non
     ]
 
 
-def test_the_proposal_has_the_digest_of_every_statement_and_the_payments(settlement: Settlement) -> None:
+def test_the_proposal_has_the_roots_of_all_statements_and_payments(settlement: Settlement) -> None:
     proposal = proposal_of(settlement)
     assert proposal.window == "2026-01"
     assert proposal.alliance_statement_digest == sha256(alliance_json(settlement)).digest()
-    assert proposal.statement_digests == tuple(
-        (name, sha256(merchant_json(settlement.statement_of(name))).digest()) for name in MERCHANTS
-    )
-    assert proposal.payments == (Payment(A, B, 296), Payment(C, B, 20))
+    digests = {name: sha256(merchant_json(settlement.statement_of(name))).digest() for name in MERCHANTS}
+    leaves = [name.encode() + b"\0" + digest for name, digest in digests.items()]
+    assert (proposal.statements, proposal.statements_root) == (4, root([leaf_hash(leaf) for leaf in leaves]))
+    paid = (Payment(A, B, 296), Payment(C, B, 20))
+    assert settlement.alliance.payments == paid
+    salts = [sha256(digests[each.payer] + index.to_bytes(8, "big")).digest() for index, each in enumerate(paid)]
+    leaves = [
+        f"{each.payer}\0{each.payee}\0".encode() + each.amount_minor.to_bytes(8, "big") + salt
+        for each, salt in zip(paid, salts, strict=True)
+    ]
+    assert (proposal.payments, proposal.payments_root) == (2, root([leaf_hash(leaf) for leaf in leaves]))
+    assert proposal.payments_minor == 316
+
+
+def test_where_the_pool_pays_the_salt_is_the_payees() -> None:
+    settlement = settled(POOL_MONTH, SettlementMethod.POOL)
+    for proven in proofs_of(settlement).payments:
+        owner = proven.payment.payee if proven.payment.payer == POOL else proven.payment.payer
+        assert proven.salt == payment_salt(settlement.merchant_digests[owner], proven.index)
+    assert POOL in {proven.payment.payee for proven in proofs_of(settlement).payments}
+
+
+@settings(max_examples=40)
+@given(settlements())
+def test_every_statement_and_payment_is_proven_and_a_member_is_given_its_own(settlement: Settlement) -> None:
+    proposal, proofs = proposal_of(settlement), proofs_of(settlement)
+    assert [each.payment for each in proofs.payments] == list(settlement.alliance.payments)
+    for statement in proofs.statements:
+        leaf = leaf_hash(statement_leaf(statement.merchant, settlement.merchant_digests[statement.merchant]))
+        verify_inclusion(leaf, statement.index, proposal.statements, statement.path, proposal.statements_root)
+    for each in proofs.payments:
+        payment = each.payment
+        leaf = leaf_hash(payment_leaf(payment.payer, payment.payee, payment.amount_minor, each.salt))
+        verify_inclusion(leaf, each.index, proposal.payments, each.path, proposal.payments_root)
+    for merchant in settlement.merchants:
+        own = proofs.of(merchant.merchant)
+        assert tuple(each.payment for each in own.payments) == merchant.payments
+        assert [each.merchant for each in own.statements] == [merchant.merchant]
 
 
 def test_the_alliances_statement_covers_every_merchants(settlement: Settlement) -> None:
     digests = read(alliance_json(settlement))["merchant_statement_sha256"]
-    assert digests == {name: digest.hex() for name, digest in proposal_of(settlement).statement_digests}
+    assert digests == {name: digest.hex() for name, digest in settlement.merchant_digests.items()}
 
 
 def test_csv_lines_end_as_rfc_4180_says_and_all_have_every_column(settlement: Settlement) -> None:
