@@ -134,10 +134,9 @@ LIST_BOUNDS = {
     "operator_keys": bounds.OPERATOR_KEYS_MAX,
     "card_tokens": bounds.EXPIRE_CARDS_MAX,
     "changes": bounds.OFFSET_CHANGES_MAX,
+    "path": bounds.SETTLEMENT_PATH_MAX,
 }
 """Of each list in an action, how many it holds at most."""
-BOUNDED_BY_THE_PAYLOAD = {"statement_digests", "payments"}
-"""Lists that have no bound of their own: an alliance with more cannot propose a settlement."""
 LONGEST_TEXT = "x" * 512
 """Longer than any text that the contract takes."""
 
@@ -145,15 +144,14 @@ LONGEST_TEXT = "x" * 512
 def largest(message: Message) -> Message:
     """The message with every field set, its texts and lists longer than their bounds or as long."""
     for field in message.DESCRIPTOR.fields:
-        if field.name in BOUNDED_BY_THE_PAYLOAD:
-            continue
         is_list = field.is_repeated
         assert not is_list or field.name in LIST_BOUNDS, f"say in LIST_BOUNDS how many {field.full_name} may be"
         if field.message_type is not None:
             for _ in range(LIST_BOUNDS[field.name] if is_list else 1):
                 largest(getattr(message, field.name).add() if is_list else getattr(message, field.name))
         elif is_list:
-            getattr(message, field.name).extend([random_token()] * LIST_BOUNDS[field.name])
+            item = bytes(32) if field.type == FieldDescriptor.TYPE_BYTES else random_token()
+            getattr(message, field.name).extend([item] * LIST_BOUNDS[field.name])
         elif field.type == FieldDescriptor.TYPE_STRING:
             setattr(message, field.name, LONGEST_TEXT)
         elif field.type == FieldDescriptor.TYPE_BYTES:
