@@ -21,7 +21,7 @@ from tests.settlement.scenario import MERCHANTS, settled
 
 TODAY = datetime.date(2026, 1, 5)
 BAKERY, CINEMA = MerchantId("bakery"), MerchantId("cinema")
-LOT = LotKey(BAKERY, datetime.date(2027, 1, 31))
+LOT = LotKey(BAKERY, datetime.date(2026, 1, 1), datetime.date(2027, 1, 31), "PTS")
 CARD = Card(token_of_bytes(bytes(16)), {LOT: Lot(Points(5), Points(0))}, {CINEMA: Points(3)})
 A = MERCHANTS[0]
 HEAD = Head(2, bytes(32), Instant(10), "")

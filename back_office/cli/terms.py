@@ -28,7 +28,9 @@ app = typer.Typer(no_args_is_help=True, help="Set and list prices.")
 @app.command("set")
 def set_terms(
     context: typer.Context,
-    effective_from: Annotated[str, typer.Option("--from", metavar="DATE", help="First day, as YYYY-MM-DD.")],
+    effective_from: Annotated[
+        str, typer.Option("--from", metavar="DATE", help="First day of a later month, as YYYY-MM-DD.")
+    ],
     redemption_price: Annotated[str, typer.Option(help="What a redeemer gets for a point, such as 0.0090.")],
     issuance_price: Annotated[
         str | None, typer.Option(help="What an issuer pays for a point it issues. Not for a pair.")
@@ -43,13 +45,13 @@ def set_terms(
     reference: ReferenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set prices from a day on: of the alliance, of a merchant, or of a pair."""
+    """Set prices for points issued from a month on: of the alliance, of a merchant, or of a pair."""
     terms = Terms(merchant or "", counterparty or "", effective_from, issuance_price or "", redemption_price)
     carry_out(
         context,
         Signing(key, draft, at, reference, as_json),
         setting(terms),
-        done=f"Prices of {scope_of(terms)} are set from {effective_from} on.",
+        done=f"Prices of {scope_of(terms)} are set for points issued from {effective_from} on.",
     )
 
 

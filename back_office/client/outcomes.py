@@ -21,9 +21,7 @@ EXPLANATIONS: dict[Outcome, str] = {
     Outcome.LAST_OPERATOR_KEY: (
         "without this key too few operators would be left to sign; register another operator's key first"
     ),
-    Outcome.TERMS_BACKDATED: (
-        "terms begin tomorrow at the earliest; only the first of a merchant or a pair may begin today"
-    ),
+    Outcome.TERMS_BACKDATED: ("prices change with the first day of a month that has not begun; name a later month"),
     Outcome.WINDOW_NOT_OVER: "the month is not over yet in the ledger's time; close it after its last day",
     Outcome.WINDOW_ALREADY_CLOSED: f"the window is closed already; {_SEE_WINDOWS}",
     Outcome.WINDOW_OUT_OF_ORDER: f"windows close in order from the founding on; {_SEE_WINDOWS}",

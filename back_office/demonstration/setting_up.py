@@ -16,7 +16,7 @@ from back_office.client.terms import Terms, setting
 from back_office.demonstration.scenario import FIRST_DAY, SHOPS, TIME_ZONE
 from back_office.demonstration.trial import register_new_key, trial_constitution
 from back_office.host.founding import found_alliance
-from clearing.calendar import instant_of
+from clearing.calendar import first_day, instant_of, next_window, window_of_date
 from clearing.runtime.settings import Settings
 from clearing.signing.key_files import write_private_key
 from clearing.signing.keys import PrivateKey
@@ -61,7 +61,8 @@ def set_up(settings: Settings, connection: GatewayConnection) -> Demo:
         instructor.require(opening(shop.merchant, f"{shop.merchant}-1"))
         registration = RegisterKey(role=ROLE_MERCHANT, merchant=shop.merchant, holder=shop.merchant)
         merchant_keys[shop.merchant] = register_new_key(instructor, registration)
-    instructor.require(setting(Terms("grocer", "fuel", FIRST_DAY.isoformat(), "", "0.0085")))
+    second_month = first_day(next_window(window_of_date(FIRST_DAY))).isoformat()
+    instructor.require(setting(Terms("grocer", "fuel", second_month, "", "0.0085")))
     finance = []
     for holder in FINANCE_OFFICERS:
         key = register_new_key(instructor, RegisterKey(role=ROLE_FINANCE, holder=holder))

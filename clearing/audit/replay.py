@@ -55,7 +55,7 @@ from clearing.rules.movements import Flow
 from clearing.rules.presentment import AlreadyDecided
 
 LEAVES_PER_APPEND: Final = 4_096
-_NO_DAY: Final = datetime.date.min
+_NO_MONTH: Final = datetime.date.min
 """Of flows that are kept without their priced day."""
 
 Settle = Callable[[Directory, WindowId, Iterable[Flow], Iterable[Flow], bytes], ProposeSettlement]
@@ -218,7 +218,7 @@ class Replay(Closing):
             self._settled.pop(window, None)
             kept: Counter[Flow] = Counter()
             for flow, points in self._flows[window].items():
-                kept[Flow(flow.movement, flow.issuer, None, _NO_DAY, Points(0))] += points
+                kept[Flow(flow.movement, flow.issuer, None, _NO_MONTH, flow.unit, Points(0))] += points
             self._flows[window] = kept
 
     def _go_on(self, decided: DecidedEntry, leaf: bytes) -> None:
@@ -227,9 +227,8 @@ class Replay(Closing):
         flows = self._flows[window]
         for _, posting in decided.changes.postings:
             self.books.add(posting)
-            flows[Flow(posting.movement, posting.issuer, posting.redeemer, posting.priced_on, Points(0))] += (
-                posting.points
-            )
+            movement, issuer, redeemer = posting.movement, posting.issuer, posting.redeemer
+            flows[Flow(movement, issuer, redeemer, posting.issued_in, posting.unit, Points(0))] += posting.points
         for recorded in decided.changes.transactions.values():
             for violation in transaction_violations(recorded):
                 raise ReplayDifference(decided.index, violation)

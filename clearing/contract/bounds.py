@@ -223,6 +223,14 @@ def date(text: str, field: str) -> datetime.date:
     invalid(field, "must be a day as YYYY-MM-DD")
 
 
+def first_of_month(text: str, field: str) -> datetime.date:
+    """The first day of a month as ``YYYY-MM-DD``."""
+    day = date(text, field)
+    if day.day != 1:
+        invalid(field, "must be the first day of a month")
+    return day
+
+
 def price(text: str, field: str) -> Decimal:
     """Major units a point: 0 to 1,000,000 with at most 8 decimals, exactly as written."""
     if not _PRICE.fullmatch(text) or Decimal(text) > PRICE_MAX:

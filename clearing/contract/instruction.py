@@ -188,7 +188,7 @@ def _set_terms(message: instruction_pb2.SetTerms, path: str) -> SetTerms:
     return SetTerms(
         merchant=merchant,
         counterparty=counterparty,
-        effective_from=bounds.date(message.effective_from, f"{path}.effective_from"),
+        effective_from=bounds.first_of_month(message.effective_from, f"{path}.effective_from"),
         issuance_price=issuance_price,
         redemption_price=bounds.price(message.redemption_price, f"{path}.redemption_price"),
     )

@@ -6,7 +6,7 @@ outcomes and movements are those of ``TransactionKind``, ``Outcome`` and ``Movem
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -25,6 +25,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+
+from clearing.rules.movements import MOVEMENTS
 
 metadata: Final = MetaData()
 
@@ -116,9 +118,47 @@ transactions: Final = Table(
     _text("merchant", primary_key=True),
     _text("store"),
     _text("reference", primary_key=True),
+    _text("lots", nullable=True),
     Index("transactions_of_merchant", "merchant", "entry_index"),
     Index("transactions_of_card", "card", postgresql_using="hash"),
 )
+
+movements: Final = Table(
+    "movements",
+    metadata,
+    _small_number("movement", primary_key=True),
+    _small_number("on_cards"),
+    _small_number("issued"),
+    _small_number("redeemed"),
+    _small_number("expired"),
+    _small_number("owed_by_cards"),
+    Column("is_of_lot", Boolean, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("debit_account", Text, nullable=False),
+    Column("credit_account", Text, nullable=False),
+    Column("tally", Text),
+)
+
+
+def movement_rows() -> list[dict[str, Any]]:
+    """What the table of movements holds: the rules' table, a row a movement."""
+    return [
+        {
+            "movement": int(movement),
+            "on_cards": row.on_cards,
+            "issued": row.issued,
+            "redeemed": row.redeemed,
+            "expired": row.expired,
+            "owed_by_cards": row.owed_by_cards,
+            "is_of_lot": row.is_of_lot,
+            "name": movement.name.lower().replace("_", " "),
+            "debit_account": row.debit.value,
+            "credit_account": row.credit.value,
+            "tally": row.tally.value if row.tally is not None else None,
+        }
+        for movement, row in MOVEMENTS.items()
+    ]
+
 
 postings: Final = Table(
     "postings",
@@ -126,7 +166,7 @@ postings: Final = Table(
     _whole_number("entry_index", primary_key=True),
     _whole_number("points"),
     Column("expires_on", Date),
-    Column("priced_on", Date, nullable=False),
+    Column("issued_in", Date, nullable=False),
     _small_number("position", primary_key=True),
     _small_number("line", primary_key=True),
     _small_number("movement"),
@@ -149,8 +189,9 @@ flow_sums: Final = Table(
     metadata,
     _whole_number("first_index"),
     Column("points", Numeric, nullable=False),
-    Column("priced_on", Date, nullable=False),
+    Column("issued_in", Date, nullable=False),
     _small_number("movement"),
+    _text("unit"),
     _text("issuer"),
     _text("redeemer", nullable=True),
     Index(
@@ -159,7 +200,8 @@ flow_sums: Final = Table(
         "movement",
         "issuer",
         "redeemer",
-        "priced_on",
+        "issued_in",
+        "unit",
         unique=True,
         postgresql_nulls_not_distinct=True,
     ),
@@ -182,6 +224,7 @@ lots: Final = Table(
     _text("card"),
     _text("unit"),
     _text("issuer"),
+    Column("issued_in", Date, nullable=False),
     Column("expires_on", Date, nullable=False),
     _whole_number("points"),
     _whole_number("points_expired"),

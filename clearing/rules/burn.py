@@ -9,7 +9,7 @@ from clearing.model import MerchantId, Outcome, Points
 from clearing.rules.card import Card
 from clearing.rules.effect import Effect
 from clearing.rules.expiry import expire_lots
-from clearing.rules.movements import Movement, Posting
+from clearing.rules.movements import Movement, of_lot
 
 
 def burn(card: Card | None, redeemer: MerchantId, points: Points, today: datetime.date) -> Effect | Outcome:
@@ -24,5 +24,5 @@ def burn(card: Card | None, redeemer: MerchantId, points: Points, today: datetim
     require_identity(sum(share.points for share in taken) == points, "what is available can be taken")
     for lot, share in taken:
         card = card.with_points_added(lot, -share)
-        postings += (Posting(card.token, Movement.BURN, lot.issuer, redeemer, lot.expires_on, today, share),)
+        postings += (of_lot(card.token, Movement.BURN, lot, share, redeemer),)
     return Effect(card, points, postings, tuple(taken))

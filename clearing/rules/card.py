@@ -14,8 +14,12 @@ class LotKey(NamedTuple):
     """What makes points of a card one lot."""
 
     issuer: MerchantId
+    issued_in: datetime.date
+    """The month of issue, as its first day: by its prices the points are settled, wherever and whenever they go."""
     expires_on: datetime.date
     """The last local day on which the points can be spent."""
+    unit: str
+    """What the points count in."""
 
 
 class Lot(NamedTuple):
@@ -74,11 +78,11 @@ class Card(_Balance):
         """The card with these lots and debts; what follows from them is counted."""
         points_held = 0
         first_expiry = NEVER
-        for (_, expires_on), (points, _) in lots.items():
+        for key, (points, _) in lots.items():
             if points:
                 points_held += points
-                if expires_on < first_expiry:
-                    first_expiry = expires_on
+                if key.expires_on < first_expiry:
+                    first_expiry = key.expires_on
         return _Balance.__new__(cls, token, lots, debts, Points(points_held), first_expiry)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -98,7 +102,7 @@ class Card(_Balance):
     def spendable_lots(self, today: datetime.date) -> Iterator[tuple[LotKey, Lot]]:
         """Lots with points that have not passed their date, earliest expiry first, then by issuer."""
         spendable = [(key, lot) for key, lot in self.lots.items() if key.expires_on >= today and lot.points > 0]
-        spendable.sort(key=lambda item: (item[0].expires_on, item[0].issuer))
+        spendable.sort(key=lambda item: (item[0].expires_on, item[0].issuer, item[0].issued_in))
         return iter(spendable)
 
     def with_lot(self, key: LotKey, lot: Lot) -> Card:

@@ -12,15 +12,16 @@ import datetime
 
 from clearing.model import MerchantId, Points
 from clearing.rules.card import Card, LotKey
-from clearing.rules.movements import Movement, Posting
+from clearing.rules.movements import Movement, Posting, of_lot
 
 
 def repay_from_earn(
-    card: Card, issuer: MerchantId, points: int, priced_on: datetime.date
+    card: Card, issuer: MerchantId, points: int, issued_in: datetime.date, unit: str
 ) -> tuple[Card, int, tuple[Posting, ...]]:
     """Repay the card's debts out of points being earned: the issuer's own first, then by creditor's name.
 
-    Returns the card, how many of ``points`` are left for it, and the postings.
+    ``issued_in`` is the first day of the month in which they are earned. Returns the card, how many of ``points`` are
+    left for it, and the postings.
     """
     postings: list[Posting] = []
     for creditor in sorted(card.debts, key=lambda name: (name != issuer, name)):
@@ -30,18 +31,20 @@ def repay_from_earn(
         points -= share
         card = card.with_debt_added(creditor, -share)
         if creditor == issuer:
-            postings.append(Posting(card.token, Movement.EARN_TO_DEBT, issuer, None, None, priced_on, Points(share)))
+            postings.append(
+                Posting(card.token, Movement.EARN_TO_DEBT, issuer, None, None, issued_in, Points(share), unit)
+            )
         else:
             postings.append(
-                Posting(card.token, Movement.EARN_TO_CREDITOR, issuer, creditor, None, priced_on, Points(share))
+                Posting(card.token, Movement.EARN_TO_CREDITOR, issuer, creditor, None, issued_in, Points(share), unit)
             )
             postings.append(
-                Posting(card.token, Movement.DEBT_REINSTATED, creditor, None, None, priced_on, Points(share))
+                Posting(card.token, Movement.DEBT_REINSTATED, creditor, None, None, issued_in, Points(share), unit)
             )
     return card, points, tuple(postings)
 
 
-def repay_from_lot(card: Card, lot: LotKey, points: int, priced_on: datetime.date) -> tuple[Card, tuple[Posting, ...]]:
+def repay_from_lot(card: Card, lot: LotKey, points: int, today: datetime.date) -> tuple[Card, tuple[Posting, ...]]:
     """Repay the card's debts out of up to ``points`` that a refunded burn put back into ``lot``.
 
     Without this a customer could have goods for points twice: take back the earn while the points are spent, then the
@@ -55,6 +58,9 @@ def repay_from_lot(card: Card, lot: LotKey, points: int, priced_on: datetime.dat
         points -= share
         card = card.with_debt_added(creditor, -share).with_points_added(lot, -share)
         movement, redeemer = (Movement.EARN_REFUNDED, None) if creditor == lot.issuer else (Movement.BURN, creditor)
-        postings.append(Posting(card.token, movement, lot.issuer, redeemer, lot.expires_on, priced_on, Points(share)))
-        postings.append(Posting(card.token, Movement.DEBT_REINSTATED, creditor, None, None, priced_on, Points(share)))
+        postings.append(of_lot(card.token, movement, lot, share, redeemer))
+        reinstated_in = today.replace(day=1)
+        postings.append(
+            Posting(card.token, Movement.DEBT_REINSTATED, creditor, None, None, reinstated_in, Points(share), lot.unit)
+        )
     return card, tuple(postings)

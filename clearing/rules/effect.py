@@ -16,7 +16,7 @@ class Effect(NamedTuple):
     card: Card
     points: Points
     postings: tuple[Posting, ...] = ()
-    taken: tuple[Taken, ...] = ()
-    """Of a burn: what each lot gave."""
+    lots: tuple[Taken, ...] = ()
+    """Of a burn: what each lot gave; of an earn: what its lot got."""
     original: RecordedTransaction | None = None
     """Of a refund: the original, with what has been taken back of it now."""

@@ -6,7 +6,7 @@ import datetime
 
 from clearing.model import Points
 from clearing.rules.card import Card, Lot
-from clearing.rules.movements import Movement, Posting
+from clearing.rules.movements import Movement, Posting, of_lot
 
 
 def expire_lots(card: Card, today: datetime.date) -> tuple[Card, tuple[Posting, ...]]:
@@ -18,8 +18,8 @@ def expire_lots(card: Card, today: datetime.date) -> tuple[Card, tuple[Posting, 
         return card, ()
     past = [key for key, lot in card.lots.items() if key.expires_on < today and lot.points > 0]
     postings = []
-    for key in sorted(past, key=lambda key: (key.expires_on, key.issuer)):
+    for key in sorted(past, key=lambda key: (key.expires_on, key.issuer, key.issued_in)):
         lot = card.lots[key]
-        postings.append(Posting(card.token, Movement.EXPIRY, key.issuer, None, key.expires_on, today, lot.points))
+        postings.append(of_lot(card.token, Movement.EXPIRY, key, lot.points))
         card = card.with_lot(key, Lot(Points(0), Points(lot.points_expired + lot.points)))
     return card, tuple(postings)

@@ -14,7 +14,7 @@ from typing import Any
 from clearing.model import MerchantId, TransactionKind
 from clearing.rules.card import Card
 from clearing.rules.ledger import Ledger, RecordedTransaction
-from clearing.rules.movements import ACCOUNTS, Account, Posting
+from clearing.rules.movements import MOVEMENTS, Account, Posting
 
 _OWNER: dict[Account, Callable[[Posting], Any]] = {
     Account.ISSUED: attrgetter("issuer"),
@@ -38,8 +38,7 @@ class Books:
     def __init__(self) -> None:
         self._balances: dict[Account, defaultdict[Any, int]] = {account: defaultdict(int) for account in Account}
         self._sides = {
-            movement: (self._side(debited, -1), self._side(credited, 1))
-            for movement, (debited, credited) in ACCOUNTS.items()
+            movement: (self._side(row.debit, -1), self._side(row.credit, 1)) for movement, row in MOVEMENTS.items()
         }
         self._not_positive: list[Posting] = []
 
@@ -103,7 +102,8 @@ def _card_violations(books: Books, cards: Iterable[Card]) -> Iterator[str]:
                 yield f"{_name(Account.CARD, card.token)} is {held} points and the card's lots hold {lots}"
             for key, lot in card.lots.items():
                 if lot.points < 0 or lot.points_expired < 0 or not (lot.points or lot.points_expired):
-                    yield f"card {card.token}: the lot of {key.issuer} to {key.expires_on} holds {lot.points} points"
+                    name = f"the lot of {key.issuer}, issued in {key.issued_in:%Y-%m}, to {key.expires_on}"
+                    yield f"card {card.token}: {name} holds {lot.points} points"
         for creditor, points in card.debts.items():
             posted = debts.pop((card.token, creditor), 0)
             if posted != points or points <= 0:
@@ -150,7 +150,7 @@ def transaction_violations(recorded: RecordedTransaction) -> Iterator[str]:
     if not 0 <= recorded.points_refunded <= points:
         yield f"{name}: {recorded.points_refunded} of {points} points are refunded"
     if recorded.kind is TransactionKind.BURN:
-        taken = sum(share.points for share in recorded.taken)
+        taken = sum(share.points for share in recorded.lots)
         if taken != points:
             yield f"{name}: {points} points were burned and {taken} taken out of lots"
 

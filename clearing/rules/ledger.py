@@ -40,11 +40,12 @@ class RecordedTransaction(NamedTuple):
     store: StoreId
     result: TransactionResult
     decided_on: datetime.date
-    """The local day of the decision, whose prices apply."""
+    """The local day of the decision."""
     points_refunded: Points = Points(0)
     """How much of it has been taken back since."""
-    taken: tuple[Taken, ...] = ()
-    """Of a burn: what each lot gave, in the order it was taken."""
+    lots: tuple[Taken, ...] = ()
+    """Of a burn: what each lot gave, in the order it was taken. Of an earn: the lot it went into, unless all of it
+    repaid debts. Nobody computes them again: the constitution may have been amended since."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""The postings of the ledger: which account pairs exist, and what moves points between them.
+"""The postings of the ledger: what moves points, and between which accounts.
 
 Each posting moves a whole number of points from a debit account to a credit account, so the books balance by
-construction. ``A`` is an issuer, ``B`` a redeemer, ``C`` a card (design: ledger). Accounts of issuers: ``issued/A``
+construction. What a movement means is one row of ``MOVEMENTS``: books, points of a settlement, rows of the database and
+their checks follow from it. ``A`` is an issuer, ``B`` a redeemer, ``C`` a card. Accounts of issuers: ``issued/A``
 (debit), ``owed/A/B`` and ``expired/A`` (credit). Of cards: ``card/C`` (credit), ``debt/C/A`` (debit), where ``A`` is
 the merchant whose refunded points the card had spent already.
 """
@@ -9,10 +10,13 @@ the merchant whose refunded points the card had spent already.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from clearing.model import CardToken, MerchantId, Points
+from clearing.rules.card import LotKey
 
 
 class Account(StrEnum):
@@ -55,6 +59,84 @@ class Movement(IntEnum):
     """``issued/A`` to ``debt/C/A``: A got its points back from elsewhere, so the points it had issued stand again."""
 
 
+class Tally(StrEnum):
+    """Which of a transaction's sums a movement counts in: what its receipt says that it moved."""
+
+    EARNED = "earned"
+    BURNED = "burned"
+    GIVEN_BACK = "given_back"
+    """By the refund of a burn."""
+    TAKEN_BACK = "taken_back"
+    """By the refund of an earn."""
+
+
+class MovementRow(NamedTuple):
+    """What a movement means."""
+
+    debit: Account
+    credit: Account
+    tally: Tally | None
+    """None: it is no part of what the transaction moved for its customer."""
+    is_of_lot: bool
+    """Whether a lot is put into, taken out of, or was expired: then the posting says which."""
+    pool_charge: int = 0
+    """In the pool method, what each point adds to what its issuer pays for: 1, 0 or -1. Points that were spent or had
+    expired return no fee when their earn is taken back: the pool has paid a redeemer for the spent ones, and an issuer
+    could otherwise redeem its own points at the pool's cost (docs/decisions/0006)."""
+
+    @property
+    def issued(self) -> int:
+        """What a point adds to those that its issuer has issued."""
+        return self._debited(Account.ISSUED)
+
+    @property
+    def redeemed(self) -> int:
+        """What a point adds to those that its issuer owes redeemers."""
+        return -self._debited(Account.OWED)
+
+    @property
+    def expired(self) -> int:
+        """What a point adds to those that expired unspent."""
+        return -self._debited(Account.EXPIRED)
+
+    @property
+    def on_cards(self) -> int:
+        """What a point adds to those that cards hold."""
+        return -self._debited(Account.CARD)
+
+    @property
+    def owed_by_cards(self) -> int:
+        """What a point adds to those that cards owe its issuer."""
+        return self._debited(Account.DEBT)
+
+    @property
+    def has_redeemer(self) -> bool:
+        """Whether it is redeemed, or given back, at a merchant that the posting names."""
+        return Account.OWED in (self.debit, self.credit)
+
+    def _debited(self, account: Account) -> int:
+        return (self.debit is account) - (self.credit is account)
+
+
+_LOT: Final = True
+_NO_LOT: Final = False
+MOVEMENTS: Final[Mapping[Movement, MovementRow]] = MappingProxyType(
+    {
+        Movement.EARN: MovementRow(Account.ISSUED, Account.CARD, Tally.EARNED, _LOT, pool_charge=1),
+        Movement.BURN: MovementRow(Account.CARD, Account.OWED, Tally.BURNED, _LOT),
+        Movement.EARN_REFUNDED: MovementRow(Account.CARD, Account.ISSUED, Tally.TAKEN_BACK, _LOT, pool_charge=-1),
+        Movement.BURN_REFUNDED: MovementRow(Account.OWED, Account.CARD, Tally.GIVEN_BACK, _LOT),
+        Movement.EXPIRY: MovementRow(Account.CARD, Account.EXPIRED, None, _LOT),
+        Movement.EXPIRY_REVERSED: MovementRow(Account.EXPIRED, Account.ISSUED, Tally.TAKEN_BACK, _LOT),
+        Movement.DEBT_INCURRED: MovementRow(Account.DEBT, Account.ISSUED, Tally.TAKEN_BACK, _NO_LOT),
+        Movement.EARN_TO_DEBT: MovementRow(Account.ISSUED, Account.DEBT, Tally.EARNED, _NO_LOT),
+        Movement.EARN_TO_CREDITOR: MovementRow(Account.ISSUED, Account.OWED, Tally.EARNED, _NO_LOT, pool_charge=1),
+        Movement.DEBT_REINSTATED: MovementRow(Account.ISSUED, Account.DEBT, None, _NO_LOT),
+    }
+)
+"""What each movement means. A new one is a member of ``Movement``, a row here, and its tests."""
+
+
 class Posting(NamedTuple):
     """Points moved from one account to another."""
 
@@ -65,35 +147,30 @@ class Posting(NamedTuple):
     redeemer: MerchantId | None
     """``B`` of the movement, where it has one."""
     expires_on: datetime.date | None
-    """The lot's expiry date, where a lot of A is touched."""
-    priced_on: datetime.date
-    """The local day whose prices apply: the transaction's, or the original's where something is taken back."""
+    """The lot's last day, where a lot of A is touched."""
+    issued_in: datetime.date
+    """The month in which the points were issued, as its first day: its prices apply."""
     points: Points
+    unit: str
+    """What the points count in."""
 
 
-ACCOUNTS: dict[Movement, tuple[Account, Account]] = {
-    Movement.EARN: (Account.ISSUED, Account.CARD),
-    Movement.BURN: (Account.CARD, Account.OWED),
-    Movement.EARN_REFUNDED: (Account.CARD, Account.ISSUED),
-    Movement.BURN_REFUNDED: (Account.OWED, Account.CARD),
-    Movement.EXPIRY: (Account.CARD, Account.EXPIRED),
-    Movement.EXPIRY_REVERSED: (Account.EXPIRED, Account.ISSUED),
-    Movement.DEBT_INCURRED: (Account.DEBT, Account.ISSUED),
-    Movement.EARN_TO_DEBT: (Account.ISSUED, Account.DEBT),
-    Movement.EARN_TO_CREDITOR: (Account.ISSUED, Account.OWED),
-    Movement.DEBT_REINSTATED: (Account.ISSUED, Account.DEBT),
-}
-"""The account debited and the account credited by each movement."""
+def of_lot(
+    card: CardToken, movement: Movement, lot: LotKey, points: int, redeemer: MerchantId | None = None
+) -> Posting:
+    """The posting that moves points of a lot."""
+    issuer, issued_in, expires_on, unit = lot
+    return Posting(card, movement, issuer, redeemer, expires_on, issued_in, Points(points), unit)
 
 
 def debit_account(posting: Posting) -> str:
     """The account the points leave."""
-    return ACCOUNTS[posting.movement][0].format_map(posting._asdict())
+    return MOVEMENTS[posting.movement].debit.format_map(posting._asdict())
 
 
 def credit_account(posting: Posting) -> str:
     """The account the points come to."""
-    return ACCOUNTS[posting.movement][1].format_map(posting._asdict())
+    return MOVEMENTS[posting.movement].credit.format_map(posting._asdict())
 
 
 class Flow(NamedTuple):
@@ -102,5 +179,6 @@ class Flow(NamedTuple):
     movement: Movement
     issuer: MerchantId
     redeemer: MerchantId | None
-    priced_on: datetime.date
+    issued_in: datetime.date
+    unit: str
     points: Points

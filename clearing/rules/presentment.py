@@ -153,14 +153,14 @@ class _Attempt:
         if not isinstance(effect, Effect):
             return self._record(key, position, transaction, self._refused(effect, transaction.card))
 
-        card, points, postings, taken, original = effect
+        card, points, postings, lots, original = effect
         self.cards[transaction.card] = card
         for posting in postings:
             self.postings.append((position, posting))
         if original is not None:
             self.transactions[(self.merchant, original.reference)] = original
         result = TransactionResult(_ACCEPTED, points, card.points_available(self.today), card.points_owed())
-        return self._record(key, position, transaction, result, taken)
+        return self._record(key, position, transaction, result, lots)
 
     def abort(self, position: int, transaction: Transaction, result: TransactionResult) -> TransactionResult:
         """The result in an atomic presentment that failed: refusals stand, what was accepted is aborted."""
@@ -187,19 +187,18 @@ class _Attempt:
             return Outcome.LATE_PRESENTMENT
 
         card = self.card(transaction.card)
-        lifetime = constitution.lot_lifetime_months
         match transaction.kind:
             case Earn(points=points):
-                return earn(card, self.merchant, points, self.today, lifetime)
+                return earn(
+                    card, self.merchant, points, self.today, constitution.lot_lifetime_months, constitution.unit
+                )
             case Burn(points=points):
                 return burn(card, self.merchant, points, self.today)
             case OpenCard():
                 return open_card(card, transaction.card)
             case Refund(original_reference=reference, points=asked):
                 original = self.recorded((self.merchant, reference))
-                if original is not None:
-                    lifetime = self.directory.constitution_on(original.decided_on).lot_lifetime_months
-                return refund(card, transaction.card, original, asked, self.today, lifetime)
+                return refund(card, transaction.card, original, asked, self.today, constitution.unit)
 
     def _refused(self, outcome: Outcome, token: CardToken) -> TransactionResult:
         card = self.card(token)
@@ -213,7 +212,7 @@ class _Attempt:
         position: int,
         transaction: Transaction,
         result: TransactionResult,
-        taken: tuple[Taken, ...] = (),
+        lots: tuple[Taken, ...] = (),
     ) -> TransactionResult:
         reference, card, store, _, _, _, kind, content_digest = transaction
         self.transactions[key] = RecordedTransaction(
@@ -227,7 +226,7 @@ class _Attempt:
             store,
             result,
             self.today,
-            taken=taken,
+            lots=lots,
         )
         return result
 

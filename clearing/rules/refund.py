@@ -1,4 +1,4 @@
-"""Refund: a merchant takes back its own earn or burn, whole or in part, at the original's prices."""
+"""Refund: a merchant takes back its own earn or burn, whole or in part, at the prices of the lots' months of issue."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import datetime
 from clearing.model import POINTS_PER_CARD_MAX, CardToken, MerchantId, Outcome, Points, TransactionKind
 from clearing.rules.card import Card, Lot, LotKey, Taken
 from clearing.rules.debt import repay_from_lot
-from clearing.rules.earn import lot_of_earn
 from clearing.rules.effect import Effect
 from clearing.rules.expiry import expire_lots
 from clearing.rules.ledger import RecordedTransaction
-from clearing.rules.movements import Movement, Posting
+from clearing.rules.movements import Movement, Posting, of_lot
 
 
 def refund(
@@ -20,7 +19,7 @@ def refund(
     original: RecordedTransaction | None,
     points_asked: Points | None,
     today: datetime.date,
-    lot_lifetime_months: int,
+    unit: str,
 ) -> Effect | Outcome:
     """The opposite of the original, for ``points_asked`` or, where that is None, for all that remains of it.
 
@@ -46,10 +45,9 @@ def refund(
 
     touched, expiries = expire_lots(card, today)
     if original.kind is TransactionKind.EARN:
-        earned_into = lot_of_earn(original.merchant, original.decided_on, lot_lifetime_months)
-        touched, postings = _take_back_earn(touched, earned_into, points, original.decided_on, today)
+        touched, postings = _take_back_earn(touched, original, points, today, unit)
     else:
-        touched, postings = _give_back_burn(touched, original, points)
+        touched, postings = _give_back_burn(touched, original, points, today)
     if touched.points_held > POINTS_PER_CARD_MAX or touched.points_owed() > POINTS_PER_CARD_MAX:
         return Outcome.BALANCE_LIMIT_EXCEEDED
     refunded = original._replace(points_refunded=Points(original.points_refunded + points))
@@ -57,14 +55,16 @@ def refund(
 
 
 def _take_back_earn(
-    card: Card, earned_into: LotKey, points: int, priced_on: datetime.date, today: datetime.date
+    card: Card, original: RecordedTransaction, points: int, today: datetime.date, unit: str
 ) -> tuple[Card, list[Posting]]:
     """Out of its own lot; then what expired of that lot; then the issuer's other lots; the rest becomes debt.
 
     Other issuers' points on the card repay that at once, as they would if they came a moment later: otherwise the order
     of earns and refunds would decide whether a customer may spend points while owing others.
     """
-    issuer = earned_into.issuer
+    issuer, month = original.merchant, original.decided_on.replace(day=1)
+    # An earn that repaid the card's debts in whole went into no lot.
+    earned_into = original.lots[0].lot if original.lots else None
     postings: list[Posting] = []
 
     def take_from_lot(key: LotKey) -> None:
@@ -73,50 +73,43 @@ def _take_back_earn(
         if share:
             points -= share
             card = card.with_points_added(key, -share)
-            postings.append(
-                Posting(card.token, Movement.EARN_REFUNDED, issuer, None, key.expires_on, priced_on, Points(share))
-            )
+            postings.append(of_lot(card.token, Movement.EARN_REFUNDED, key, share))
 
-    if earned_into in card.lots:
+    if earned_into is not None and earned_into in card.lots:
         take_from_lot(earned_into)
-    if points and earned_into in card.lots:
+    if points and earned_into is not None and earned_into in card.lots:
         # The customer lost these points already; taking them a second time, as debt, would be wrong.
         lot = card.lots[earned_into]
         share = min(lot.points_expired, points)
         if share:
             points -= share
             card = card.with_lot(earned_into, Lot(lot.points, Points(lot.points_expired - share)))
-            postings.append(
-                Posting(
-                    card.token, Movement.EXPIRY_REVERSED, issuer, None, earned_into.expires_on, priced_on, Points(share)
-                )
-            )
-    for key in sorted((key for key in card.lots if key.issuer == issuer), key=lambda key: key.expires_on):
+            postings.append(of_lot(card.token, Movement.EXPIRY_REVERSED, earned_into, share))
+    own = (key for key in card.lots if key.issuer == issuer)
+    for key in sorted(own, key=lambda key: (key.expires_on, key.issued_in)):
         take_from_lot(key)
     if points:
         card = card.with_debt_added(issuer, points)
-        postings.append(Posting(card.token, Movement.DEBT_INCURRED, issuer, None, None, priced_on, Points(points)))
+        postings.append(Posting(card.token, Movement.DEBT_INCURRED, issuer, None, None, month, Points(points), unit))
         for key, lot in card.spendable_lots(today):
             card, repayments = repay_from_lot(card, key, lot.points, today)
             postings.extend(repayments)
     return card, postings
 
 
-def _give_back_burn(card: Card, original: RecordedTransaction, points: int) -> tuple[Card, list[Posting]]:
+def _give_back_burn(
+    card: Card, original: RecordedTransaction, points: int, today: datetime.date
+) -> tuple[Card, list[Posting]]:
     """Into the lots it came from, the last taken first, so that a part refund gives back what lives longest.
 
     A lot past its date gets its points back too; they expire when the card is next touched. Debts are repaid at once.
     """
     redeemer: MerchantId = original.merchant
     postings: list[Posting] = []
-    for lot, share in _restored(original.taken, original.points_refunded, points):
+    for lot, share in _restored(original.lots, original.points_refunded, points):
         card = card.with_points_added(lot, share)
-        postings.append(
-            Posting(
-                card.token, Movement.BURN_REFUNDED, lot.issuer, redeemer, lot.expires_on, original.decided_on, share
-            )
-        )
-        card, repayments = repay_from_lot(card, lot, share, original.decided_on)
+        postings.append(of_lot(card.token, Movement.BURN_REFUNDED, lot, share, redeemer))
+        card, repayments = repay_from_lot(card, lot, share, today)
         postings.extend(repayments)
     return card, postings
 

@@ -552,7 +552,9 @@ class SetTerms(_message.Message):
     counterparty: _builtins.str
     """Empty, or the redeemer with whom the merchant agreed a redemption price of their own."""
     effective_from: _builtins.str
-    """First local day, as YYYY-MM-DD. After today, but for a merchant's or pair's first terms, which may begin today."""
+    """The first day of a month that has not begun, as YYYY-MM-DD. The prices hold for points issued from then on, wherever and
+    whenever they are burned or taken back; points that exist keep those of their month of issue.
+    """
     issuance_price: _builtins.str
     """What an issuer pays for a point it issues, in major units, 0 to 1,000,000 with at most 8 decimals. Empty for a pair."""
     redemption_price: _builtins.str

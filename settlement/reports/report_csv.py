@@ -34,8 +34,8 @@ COLUMNS = (
     "item",
     "from",
     "to",
-    "first_day",
-    "last_day",
+    "issued_from",
+    "issued_to",
     "price",
     "points",
     "currency",
@@ -57,8 +57,8 @@ class _Row(NamedTuple):
     item: str = ""
     from_name: str = ""
     to_name: str = ""
-    first_day: str = ""
-    last_day: str = ""
+    issued_from: str = ""
+    issued_to: str = ""
     price: str = ""
     points: str = ""
     currency: str = ""
@@ -146,8 +146,8 @@ class _Rows:
                     "issuance" if line.redeemer is None else "redemption",
                     line.issuer,
                     line.redeemer or "",
-                    line.first_day.isoformat(),
-                    line.last_day.isoformat(),
+                    f"{line.issued_from:%Y-%m}",
+                    f"{line.issued_to:%Y-%m}",
                     price=decimal_text(line.price),
                     points=str(line.points),
                     currency=self._period.currency,

@@ -59,15 +59,15 @@ class SheetMaker:
         return major_from_minor(amount_minor, self.period.currency_decimals)
 
     def calculation(self, obligations: Iterable[Obligation]) -> None:
-        """How each obligation was calculated: points by price and days."""
+        """How each obligation was calculated: points by price and months of issue."""
         rows: list[Sequence[Cell]] = [
             (
                 name(each.debtor),
                 name(each.creditor),
                 name(line.issuer),
                 "issued" if line.redeemer is None else "redeemed",
-                line.first_day,
-                line.last_day,
+                f"{line.issued_from:%Y-%m}",
+                f"{line.issued_to:%Y-%m}",
                 line.points_counted,
                 -line.points_taken_back,
                 Formula("=G{row}+H{row}", line.points),
@@ -80,16 +80,16 @@ class SheetMaker:
         self.book.table(
             "Calculation",
             "Calculation: points times price",
-            "One line for each price that applied. The days are those of the transactions; what is taken back has the "
-            "price of the day on which it was earned or redeemed, so that day can lie in an earlier month. "
+            "One line for each price that applied. Points have the price of the month in which they were issued, "
+            "whenever they are redeemed or taken back, so that month can lie long before this one. "
             "Where issuers pay, a merchant owes itself nothing for its own points: their price is nil.",
             (
                 Column("Owes", Kind.TEXT, 18),
                 Column("Is owed", Kind.TEXT, 18),
                 Column("Points of", Kind.TEXT, 18),
                 Column("Because", Kind.TEXT, 10),
-                Column("First day", Kind.DAY, 11),
-                Column("Last day", Kind.DAY, 11),
+                Column("Issued from", Kind.CODE, 11),
+                Column("Issued to", Kind.CODE, 11),
                 Column("Points", Kind.POINTS, 13),
                 Column("Taken back", Kind.POINTS, 13),
                 Column("Net points", Kind.POINTS, 13),

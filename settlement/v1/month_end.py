@@ -121,8 +121,8 @@ def _check_flows(flows: Sequence[Flow], closed: ClosedWindow, window: WindowId) 
             raise InconsistentFlowsError(f"{flow} names a merchant that was not a member when {window} closed")
         if flow.points < 0:
             raise InconsistentFlowsError(f"{flow} moves fewer than no points")
-        if flow.priced_on > last_day:
-            raise InconsistentFlowsError(f"{flow} is priced on a day after {window}")
+        if flow.issued_in > last_day:
+            raise InconsistentFlowsError(f"{flow} was issued after {window}")
 
 
 def _positions(participants: Iterable[MerchantId], owed: Iterable[Obligation]) -> tuple[Position, ...]:

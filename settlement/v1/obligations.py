@@ -5,8 +5,9 @@ owes itself nothing for its own points; they are shown without a price. Pool: ea
 it issued and did not get back unspent, at its issuance price, and the pool owes each redeemer for every point redeemed
 there, the redeemer's own included, at the redemption price of each issuer's points.
 
-The price is that of the local day the flow is priced on. A refund is priced on its original's day, so it takes back
-exactly what the original was worth, also where that was in an earlier window.
+The price is that of the month in which the points were issued, whenever they are burned or taken back: so a refund
+takes back exactly what the original was worth, also where that was in an earlier window, and no change of prices alters
+the worth of a point that exists.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
-from types import MappingProxyType
 from typing import NamedTuple
 
 from clearing.model import POOL, MerchantId, SettlementMethod
 from clearing.rules.directory import Directory
-from clearing.rules.movements import Flow, Movement
+from clearing.rules.movements import MOVEMENTS, Flow, Movement
 from clearing.rules.terms import issuance_price, redemption_price
 from settlement.v1.errors import InconsistentFlowsError
 from settlement.v1.money import exact_arithmetic, minor_from_major, round_half_even
@@ -31,12 +31,10 @@ from settlement.v1.points import REDEEMED
 Pair = tuple[MerchantId, MerchantId]
 """Debtor and creditor."""
 
-ISSUANCE_CHARGED: Mapping[Movement, int] = MappingProxyType(
-    {Movement.EARN: 1, Movement.EARN_TO_CREDITOR: 1, Movement.EARN_REFUNDED: -1}
-)
-"""What the pool's issuance fee is charged on. Points that were spent or had expired return no fee when their earn is
-taken back: the pool has paid a redeemer for the spent ones, and an issuer could otherwise redeem its own points at
-the pool's cost (docs/decisions: issuance fee)."""
+ISSUANCE_CHARGED: Mapping[Movement, int] = {
+    movement: row.pool_charge for movement, row in MOVEMENTS.items() if row.pool_charge
+}
+"""What the pool's issuance fee is charged on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,9 @@ class PricedPoints:
     issuer: MerchantId
     redeemer: MerchantId | None
     """None: points are paid for because they were issued."""
-    first_day: datetime.date
-    last_day: datetime.date
-    """First and last priced day with points at this price."""
+    issued_from: datetime.date
+    issued_to: datetime.date
+    """First and last month of issue with points at this price, each as its first day."""
     price: Decimal
     """Major units a point."""
     points_counted: int
@@ -83,15 +81,15 @@ class Obligation:
 
 
 class _LineKey(NamedTuple):
-    """What a day's points are summed by; in this order the days of one price come after each other."""
+    """What a month's points are summed by; in this order the months of one price come after each other."""
 
     issuer: MerchantId
     redeemer: MerchantId | None
-    day: datetime.date
+    month: datetime.date
 
 
 @dataclass(slots=True)
-class _DayPoints:
+class _MonthPoints:
     counted: int = 0
     taken_back: int = 0
 
@@ -105,21 +103,21 @@ class _DayPoints:
 def obligations(directory: Directory, flows: Iterable[Flow]) -> tuple[Obligation, ...]:
     """All obligations of a window's flows by the alliance's method, ordered by debtor and creditor."""
     by_pool = directory.constitution.settlement_method is SettlementMethod.POOL
-    days: defaultdict[Pair, defaultdict[_LineKey, _DayPoints]] = defaultdict(lambda: defaultdict(_DayPoints))
+    months: defaultdict[Pair, defaultdict[_LineKey, _MonthPoints]] = defaultdict(lambda: defaultdict(_MonthPoints))
     for flow in flows:
         if flow.movement in REDEEMED:
             if flow.redeemer is None:
                 raise InconsistentFlowsError(f"{flow} is redeemed nowhere")
-            key = _LineKey(flow.issuer, flow.redeemer, flow.priced_on)
+            key = _LineKey(flow.issuer, flow.redeemer, flow.issued_in)
             pair = (POOL if by_pool else flow.issuer, flow.redeemer)
-            days[pair][key].add(REDEEMED[flow.movement], flow.points)
+            months[pair][key].add(REDEEMED[flow.movement], flow.points)
         if by_pool and flow.movement in ISSUANCE_CHARGED:
-            key = _LineKey(flow.issuer, None, flow.priced_on)
-            days[flow.issuer, POOL][key].add(ISSUANCE_CHARGED[flow.movement], flow.points)
-    return tuple(_obligation(directory, pair, days[pair]) for pair in sorted(days))
+            key = _LineKey(flow.issuer, None, flow.issued_in)
+            months[flow.issuer, POOL][key].add(ISSUANCE_CHARGED[flow.movement], flow.points)
+    return tuple(_obligation(directory, pair, months[pair]) for pair in sorted(months))
 
 
-def _obligation(directory: Directory, pair: Pair, days: Mapping[_LineKey, _DayPoints]) -> Obligation:
+def _obligation(directory: Directory, pair: Pair, months: Mapping[_LineKey, _MonthPoints]) -> Obligation:
     debtor, creditor = pair
 
     def priced(key: _LineKey) -> tuple[MerchantId, MerchantId | None, Decimal]:
@@ -127,17 +125,19 @@ def _obligation(directory: Directory, pair: Pair, days: Mapping[_LineKey, _DayPo
         return key.issuer, key.redeemer, price
 
     # Nothing is both issued and redeemed for the same pair, so the keys have redeemers all, or none has.
-    in_order = sorted(days, key=lambda key: (key.issuer, key.redeemer or "", key.day))
+    in_order = sorted(months, key=lambda key: (key.issuer, key.redeemer or "", key.month))
     decimals = directory.constitution.currency_decimals
     lines = []
     with exact_arithmetic():
         for (issuer, redeemer, price), group in groupby(in_order, key=priced):
             keys = list(group)
-            counted = sum(days[key].counted for key in keys)
-            taken_back = sum(days[key].taken_back for key in keys)
+            counted = sum(months[key].counted for key in keys)
+            taken_back = sum(months[key].taken_back for key in keys)
             # Adding zero makes a negative zero positive.
             exact = minor_from_major((counted - taken_back) * price, decimals) + 0
-            lines.append(PricedPoints(issuer, redeemer, keys[0].day, keys[-1].day, price, counted, taken_back, exact))
+            lines.append(
+                PricedPoints(issuer, redeemer, keys[0].month, keys[-1].month, price, counted, taken_back, exact)
+            )
         exact_minor = sum((line.exact_minor for line in lines), Decimal(0))
         amount_minor = round_half_even(exact_minor)
         remainder_minor = exact_minor - amount_minor
@@ -147,5 +147,5 @@ def _obligation(directory: Directory, pair: Pair, days: Mapping[_LineKey, _DayPo
 
 def _price(directory: Directory, key: _LineKey) -> Decimal:
     if key.redeemer is None:
-        return issuance_price(directory, key.issuer, key.day)
-    return redemption_price(directory, key.issuer, key.redeemer, key.day)
+        return issuance_price(directory, key.issuer, key.month)
+    return redemption_price(directory, key.issuer, key.redeemer, key.month)

@@ -9,41 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from clearing.errors import require_identity
 from clearing.model import MerchantId
-from clearing.rules.movements import Flow, Movement
+from clearing.rules.movements import MOVEMENTS, Flow, Movement
 from settlement.v1.errors import InconsistentFlowsError
 
-# How each movement changes an issuer's accounts. The accounts themselves: ``clearing.rules.movements``.
-ISSUED: Mapping[Movement, int] = MappingProxyType(
-    {
-        Movement.EARN: 1,
-        Movement.EARN_TO_DEBT: 1,
-        Movement.EARN_TO_CREDITOR: 1,
-        Movement.DEBT_REINSTATED: 1,
-        Movement.EARN_REFUNDED: -1,
-        Movement.DEBT_INCURRED: -1,
-        Movement.EXPIRY_REVERSED: -1,
-    }
-)
-REDEEMED: Mapping[Movement, int] = MappingProxyType(
-    {Movement.BURN: 1, Movement.EARN_TO_CREDITOR: 1, Movement.BURN_REFUNDED: -1}
-)
-EXPIRED: Mapping[Movement, int] = MappingProxyType({Movement.EXPIRY: 1, Movement.EXPIRY_REVERSED: -1})
-ON_CARDS: Mapping[Movement, int] = MappingProxyType(
-    {
-        Movement.EARN: 1,
-        Movement.BURN_REFUNDED: 1,
-        Movement.BURN: -1,
-        Movement.EARN_REFUNDED: -1,
-        Movement.EXPIRY: -1,
-    }
-)
-OWED_BY_CARDS: Mapping[Movement, int] = MappingProxyType(
-    {Movement.DEBT_INCURRED: 1, Movement.EARN_TO_DEBT: -1, Movement.DEBT_REINSTATED: -1}
-)
+# How each movement changes an issuer's accounts.
+ISSUED: Mapping[Movement, int] = {movement: row.issued for movement, row in MOVEMENTS.items() if row.issued}
+REDEEMED: Mapping[Movement, int] = {movement: row.redeemed for movement, row in MOVEMENTS.items() if row.redeemed}
+EXPIRED: Mapping[Movement, int] = {movement: row.expired for movement, row in MOVEMENTS.items() if row.expired}
+ON_CARDS: Mapping[Movement, int] = {movement: row.on_cards for movement, row in MOVEMENTS.items() if row.on_cards}
+OWED_BY_CARDS: Mapping[Movement, int] = {
+    movement: row.owed_by_cards for movement, row in MOVEMENTS.items() if row.owed_by_cards
+}
 
 PointsByMovement = Mapping[Movement, int]
 

@@ -230,8 +230,8 @@ def _line(line: PricedPoints, decimals: int) -> JsonObject:
     return {
         "issuer": line.issuer,
         "redeemer": line.redeemer,
-        "first_day": line.first_day.isoformat(),
-        "last_day": line.last_day.isoformat(),
+        "issued_from": f"{line.issued_from:%Y-%m}",
+        "issued_to": f"{line.issued_to:%Y-%m}",
         "price": decimal_text(line.price),
         "points_counted": line.points_counted,
         "points_taken_back": line.points_taken_back,

@@ -110,7 +110,7 @@ ACTIONS: Sequence[dict[str, object]] = (
     {"open_store": instruction_pb2.OpenStore(merchant="bakery", store="bakery-1")},
     {"register_key": REGISTRATION},
     {"revoke_key": instruction_pb2.RevokeKey(keyid=KEY.key_id, effective_at=NOW, compromised_since=NOW)},
-    {"set_terms": instruction_pb2.SetTerms(effective_from="2026-02-28", issuance_price="0.02", redemption_price="0")},
+    {"set_terms": instruction_pb2.SetTerms(effective_from="2026-02-01", issuance_price="0.02", redemption_price="0")},
     {"close_window": instruction_pb2.CloseWindow(window="2026-01")},
     {"propose_settlement": PROPOSAL},
     {"approve_settlement": instruction_pb2.ApproveSettlement(proposal=PROPOSAL)},
@@ -136,7 +136,7 @@ ACTIONS: Sequence[dict[str, object]] = (
     {"adopt_rules": instruction_pb2.AdoptRules(window="2026-02", rules_version=2, settlement_version=1)},
     {
         "amend_constitution": instruction_pb2.AmendConstitution(
-            effective_from="2026-02-28", late_presentment_days=1, lot_lifetime_months=120, notice_days=0
+            effective_from="2026-02-01", late_presentment_days=1, lot_lifetime_months=120, notice_days=0
         )
     },
 )

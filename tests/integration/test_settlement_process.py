@@ -67,12 +67,12 @@ def settled_plainly(alliance: Alliance, window: WindowId) -> Settlement:
     def flows(connection: Connection, first_index: int, end_index: int) -> list[Flow]:
         rows = connection.execute(
             text(
-                "SELECT movement, issuer, redeemer, priced_on, points FROM postings"
+                "SELECT movement, issuer, redeemer, issued_in, unit, points FROM postings"
                 " WHERE entry_index >= :first AND entry_index < :end"
             ),
             {"first": first_index, "end": end_index},
         )
-        return [Flow(Movement(row[0]), row[1], row[2], row[3], Points(row[4])) for row in rows]
+        return [Flow(Movement(row[0]), row[1], row[2], row[3], row[4], Points(row[5])) for row in rows]
 
     with snapshot(alliance.engine) as connection:
         return settle(

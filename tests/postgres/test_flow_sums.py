@@ -21,22 +21,23 @@ from clearing.postgres.reading.books import check_books
 from clearing.postgres.reading.flows import read_flows, read_points_moved
 from clearing.postgres.writing.flow_summing import FlowSumming
 from clearing.postgres.writing.flow_sums import Stretch, sum_next_stretch, sum_stretches
-from clearing.rules.movements import Flow, Movement
+from clearing.rules.movements import MOVEMENTS, Flow, Movement
 from tests.database_sessions import sessions_waiting
 from tests.postgres.stored_alliance import BAKERY, CARDS, StoredAlliance, decided, record_batch
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
 TABLES = "summed_stretches, flow_sums, flow_totals"
-TO_ANOTHER = (Movement.BURN, Movement.EARN_TO_CREDITOR, Movement.BURN_REFUNDED)
-WITH_LOT = tuple(movement for movement in Movement if movement <= Movement.EXPIRY_REVERSED)
+TO_ANOTHER = tuple(movement for movement, row in MOVEMENTS.items() if row.has_redeemer)
+WITH_LOT = tuple(movement for movement, row in MOVEMENTS.items() if row.is_of_lot)
 ENTRIES = 30
 MERCHANTS = [MerchantId(name) for name in ("bakery", "cinema", "garage")]
 
 merchants = st.sampled_from(MERCHANTS)
-days = st.dates(datetime.date(2026, 1, 1), datetime.date(2026, 1, 4))
+months = st.sampled_from([datetime.date(2026, month, 1) for month in (1, 2, 3)])
+units = st.sampled_from(["PTS", "EUR"])
 points = st.integers(1, 9) | st.just(9 * 10**18)
 indexes = st.integers(0, ENTRIES - 1)
-flows = st.builds(Flow, st.sampled_from(Movement), merchants, merchants, days, points).map(
+flows = st.builds(Flow, st.sampled_from(Movement), merchants, merchants, months, units, points).map(
     lambda flow: flow if flow.movement in TO_ANOTHER else flow._replace(redeemer=None)
 )
 ledgers = st.lists(st.tuples(indexes, flows), max_size=80)
@@ -60,16 +61,16 @@ def write_ledger(connection: Connection, postings: Sequence[tuple[int, Flow]], m
     for position, (entry_index, flow) in enumerate(postings):
         connection.execute(
             text(
-                "INSERT INTO postings (entry_index, position, line, movement, issuer, redeemer, priced_on, expires_on,"
-                " points, card, unit) VALUES (:entry_index, :position, 0, :movement, :issuer, :redeemer, :priced_on,"
-                " :expires_on, :points, 'card', 'PTS')"
+                "INSERT INTO postings (entry_index, position, line, movement, issuer, redeemer, issued_in, expires_on,"
+                " points, card, unit) VALUES (:entry_index, :position, 0, :movement, :issuer, :redeemer, :issued_in,"
+                " :expires_on, :points, 'card', :unit)"
             ),
             flow._asdict()
             | {
                 "entry_index": entry_index,
                 "position": position,
                 "movement": int(flow.movement),
-                "expires_on": flow.priced_on if flow.movement in WITH_LOT else None,
+                "expires_on": flow.issued_in if flow.movement in WITH_LOT else None,
             },
         )
 
@@ -82,7 +83,9 @@ def plain_sums(postings: Sequence[tuple[int, Flow]], first_index: int, end_index
             sums[flow._replace(points=Points(0))] += flow.points
     unsorted = [flow._replace(points=Points(total)) for flow, total in sums.items()]
     # As the database sorts: what has no redeemer comes last.
-    return sorted(unsorted, key=lambda each: (each.movement, each.issuer, each.redeemer or "~", each.priced_on))
+    return sorted(
+        unsorted, key=lambda each: (each.movement, each.issuer, each.redeemer or "~", each.issued_in, each.unit)
+    )
 
 
 def plain_points_moved(postings: Sequence[tuple[int, Flow]], end_index: int) -> dict[MerchantId, Counter[Movement]]:
@@ -234,22 +237,6 @@ def test_many_that_sum_at_once_come_to_the_same(alliance: StoredAlliance) -> Non
     assert stretches[0].first_index == 0
     # With one posting a stretch, the last entry's is behind the last stretch.
     assert stretches[-1].end_index == 7
-
-
-def test_a_database_of_the_version_before_is_migrated_and_summed(alliance: StoredAlliance) -> None:
-    with alliance.engine.begin() as connection:
-        connection.execute(text(f"DROP TABLE {TABLES}"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-    said: list[str] = []
-    migrate(alliance.engine, said.append)
-    assert [line.split(" now:")[0] for line in said] == ["The database's tables are of version 0002"]
-    assert summed(alliance.engine) == []
-    with snapshot(alliance.engine) as connection:
-        before = read_flows(connection, 0, 7)
-    sum_stretches(alliance.engine, 7)
-    assert summed(alliance.engine) == [Stretch(0, 7)]
-    with snapshot(alliance.engine) as connection:
-        assert read_flows(connection, 0, 7) == before
 
 
 def test_in_the_background_stretches_are_summed_as_the_log_grows(

@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 
 from clearing.calendar import first_day
 from clearing.model import CardToken, MerchantId, Points, WindowId
 from clearing.postgres.database import open_engine, snapshot
 from clearing.postgres.database_errors import DatabaseUnavailableError, SchemaMismatchError
 from clearing.postgres.migration import MIGRATION_LOCK, migrate
-from clearing.postgres.tables import metadata
-from clearing.rules.movements import ACCOUNTS, Movement, Posting, credit_account, debit_account
+from clearing.postgres.tables import metadata, movement_rows, movements
+from clearing.rules.movements import MOVEMENTS, Movement, Posting, credit_account, debit_account
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -52,10 +52,7 @@ def test_processes_that_start_together_make_the_tables_once(database_url: str) -
 
     with ThreadPoolExecutor(len(engines)) as pool:
         list(pool.map(start, engines))
-    assert said == [
-        "The database's tables are of version 0001 now: The log, the ledger and its references.",
-        "The database's tables are of version 0002 now: Sums of the postings, by stretches of the log.",
-    ]
+    assert said == ["The database's tables are of version 0001 now: The log, the ledger and its references."]
     for engine in engines:
         engine.dispose()
 
@@ -63,7 +60,7 @@ def test_processes_that_start_together_make_the_tables_once(database_url: str) -
 def test_tables_of_a_newer_version_are_left_alone(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaMismatchError, match=r"newer version.*version 9999; .*up to 0002.*Install the newer"):
+    with pytest.raises(SchemaMismatchError, match=r"newer version.*version 9999; .*up to 0001.*Install the newer"):
         migrate(engine)
 
 
@@ -88,26 +85,33 @@ def test_a_migration_that_never_ends_elsewhere_is_not_waited_for_for_ever(
             migrate(engine)
 
 
+def test_the_table_of_movements_is_the_rules_table(engine: Engine) -> None:
+    with snapshot(engine) as connection:
+        stored = connection.execute(select(movements).order_by(movements.c.movement)).mappings().all()
+    assert [dict(row) for row in stored] == movement_rows()
+
+
 def test_the_journal_names_the_accounts_as_the_rules_do(engine: Engine) -> None:
     day = first_day(WindowId("2026-01"))
     expected = []
     with engine.begin() as connection:
         for line, movement in enumerate(Movement):
-            accounts = "/".join(ACCOUNTS[movement])
+            row = MOVEMENTS[movement]
             posting = Posting(
                 CardToken("card_1"),
                 movement,
                 MerchantId("bakery"),
-                MerchantId("cinema") if "redeemer" in accounts else None,
-                day if movement <= Movement.EXPIRY_REVERSED else None,
+                MerchantId("cinema") if row.has_redeemer else None,
+                day if row.is_of_lot else None,
                 day,
                 Points(line + 1),
+                "PTS",
             )
             connection.execute(
                 text(
                     "INSERT INTO postings (card, entry_index, position, line, movement, unit, issuer, redeemer,"
-                    " expires_on, priced_on, points) VALUES"
-                    " (:card, 0, 0, :line, :movement, 'PTS', :issuer, :redeemer, :expires_on, :priced_on, :points)"
+                    " expires_on, issued_in, points) VALUES"
+                    " (:card, 0, 0, :line, :movement, :unit, :issuer, :redeemer, :expires_on, :issued_in, :points)"
                 ),
                 posting._asdict() | {"line": line, "movement": int(movement)},
             )

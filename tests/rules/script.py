@@ -5,7 +5,7 @@
     a earn e1 C1 100                   (store=, unit=, occurred=-3d change what is presented)
     b burn b1 C1 60 -> accepted 60     its outcome; without an arrow it must be accepted
     a refund r1 C1 e1 40               part of e1; without a number all that remains
-      earn_refunded C1 a 2027-01-31 40 priced 2026-01-05
+      earn_refunded C1 a 2027-01-31 40
                                        indented below a step: all its postings, in order
     a atomic: earn e2 C1 10; burn b2 C1 999 -> atomic_aborted; insufficient_points
     a all: ...                         several in one presentment, each for itself
@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from clearing.calendar import instant_of
+from clearing.calendar import instant_of, month_end
 from clearing.key_id import key_id_of
 from clearing.log.merkle import inclusion_paths, leaf_hash, root
 from clearing.log.settlement_trees import payment_leaf, payment_salt, statement_leaf
@@ -506,6 +506,13 @@ def _show_instruction(decision: InstructionDecision | AlreadyDecided) -> str:
     return " ".join(words)
 
 
+def _month_told_by(world: World, posting: Posting) -> datetime.date:
+    """The month of issue that a lot's last day tells where the constitution was never amended; else the present one."""
+    today = world.today.replace(day=1)
+    lifetime = world.directory.constitution.lot_lifetime_months
+    return today if posting.expires_on is None else month_end(posting.expires_on, -lifetime).replace(day=1)
+
+
 def show_posting(world: World, posting: Posting) -> str:
     """A posting in the words of the script."""
     words = [posting.movement.name.lower(), posting.card.removeprefix("card_").lstrip("0"), posting.issuer]
@@ -514,8 +521,8 @@ def show_posting(world: World, posting: Posting) -> str:
     if posting.expires_on is not None:
         words.append(str(posting.expires_on))
     words.append(str(posting.points))
-    if posting.priced_on != world.today:
-        words += ["priced", str(posting.priced_on)]
+    if posting.issued_in != _month_told_by(world, posting):
+        words += ["issued", f"{posting.issued_in:%Y-%m}"]
     return " ".join(words)
 
 

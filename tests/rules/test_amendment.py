@@ -41,9 +41,9 @@ def test_lots_earned_before_an_amendment_keep_their_date_and_are_found_again_by_
         a earn e2 C1 50
         C1 holds a 2026-05-31 50, a 2027-01-31 100
         a refund r1 C1 e1 60
-            earn_refunded C1 a 2027-01-31 60 priced 2026-01-10
+            earn_refunded C1 a 2027-01-31 60
         a refund r2 C1 e2 20
-            earn_refunded C1 a 2026-05-31 20
+            earn_refunded C1 a 2026-05-31 20 issued 2026-02
         C1 holds a 2026-05-31 30, a 2027-01-31 40
     """)
 

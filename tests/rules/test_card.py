@@ -19,7 +19,10 @@ from tests.rules.script import card
 
 TOKEN = card("C1")
 DATES = [datetime.date(2026, month, 28) for month in range(1, 7)]
-KEYS = [LotKey(MerchantId(issuer), date) for issuer in ("a", "b", "c") for date in DATES]
+MONTHS = [datetime.date(2025, month, 1) for month in (3, 4)]
+KEYS = [
+    LotKey(MerchantId(issuer), month, date, "PTS") for issuer in ("a", "b", "c") for month in MONTHS for date in DATES
+]
 
 amounts = st.integers(1, 30).map(Points)
 days = st.sampled_from([date + datetime.timedelta(days=shift) for date in DATES for shift in (-1, 0, 1)])
@@ -70,12 +73,12 @@ def test_points_are_available_to_the_end_of_their_day(each: Card, today: datetim
 
 
 @given(cards, days, st.integers(1, 200))
-def test_the_earliest_points_are_taken_in_order_of_date_and_issuer(
+def test_the_earliest_points_are_taken_in_order_of_date_issuer_and_month_of_issue(
     each: Card, today: datetime.date, asked: int
 ) -> None:
     expected: list[Taken] = []
     left = asked
-    for key in sorted(each.lots, key=lambda key: (key.expires_on, key.issuer)):
+    for key in sorted(each.lots, key=lambda key: (key.expires_on, key.issuer, key.issued_in)):
         share = min(left, each.lots[key].points)
         if key.expires_on >= today and share:
             expected.append(Taken(key, Points(share)))
@@ -88,9 +91,9 @@ def test_expiry_books_exactly_the_lots_past_their_date(before: Card, today: date
     after, postings = expire_lots(before, today)
     require_kept_right(after)
     past = {key: lot for key, lot in before.lots.items() if key.expires_on < today and lot.points}
-    assert {LotKey(each.issuer, each.expires_on or NEVER): each.points for each in postings} == {
-        key: lot.points for key, lot in past.items()
-    }
+    assert {
+        LotKey(each.issuer, each.issued_in, each.expires_on or NEVER, each.unit): each.points for each in postings
+    } == {key: lot.points for key, lot in past.items()}
     assert after.points_held == before.points_held - sum(lot.points for lot in past.values())
     assert after.first_expiry >= today
 
@@ -102,7 +105,7 @@ def test_what_is_kept_stays_right_through_earns_and_burns(
     today = DATES[0]
     for is_earn, merchant, points, days_later in wishes:
         today += datetime.timedelta(days=days_later)
-        effect = earn(each, merchant, points, today, 2) if is_earn else burn(each, merchant, points, today)
+        effect = earn(each, merchant, points, today, 2, "PTS") if is_earn else burn(each, merchant, points, today)
         if isinstance(effect, Effect):
             each = effect.card
             require_kept_right(each)

@@ -44,9 +44,9 @@ def test_a_refunded_burn_repays_the_issuers_own_debt() -> None:
         """
         at 2026-02-20
         b refund r1 C1 b1 25 -> accepted 25 available=0 owed=35
-          burn_refunded C1 a>b 2027-01-31 25 priced 2026-01-05
-          earn_refunded C1 a 2027-01-31 25 priced 2026-01-05
-          debt_reinstated C1 a 25 priced 2026-01-05
+          burn_refunded C1 a>b 2027-01-31 25
+          earn_refunded C1 a 2027-01-31 25
+          debt_reinstated C1 a 25
         b refund r2 C1 b1 -> accepted 35 available=0 owed=0
         a issued 0 | a owes nothing | C1 holds nothing
         """,
@@ -134,7 +134,7 @@ def test_other_issuers_points_on_the_card_repay_a_clawback_at_once() -> None:
         c burn b1 C1 100
         at 2026-01-10
         a refund r1 C1 e1 -> accepted 100 available=0 owed=30
-          debt_incurred C1 a 100 priced 2026-01-05
+          debt_incurred C1 a 100
           burn C1 b>a 2027-01-31 70
           debt_reinstated C1 a 70
         c burn b2 C1 1 -> insufficient_points 0 available=0 owed=30

@@ -14,8 +14,8 @@ from clearing.rules.ledger import Ledger
 from clearing.rules.movements import Account, Movement, Posting, credit_account, debit_account
 from tests.rules.script import World, card, play
 
-DAY = datetime.date(2026, 1, 5)
-LOT = LotKey(MerchantId("a"), datetime.date(2027, 1, 31))
+MONTH = datetime.date(2026, 1, 1)
+LOT = LotKey(MerchantId("a"), datetime.date(2026, 1, 1), datetime.date(2027, 1, 31), "PTS")
 A, B = MerchantId("a"), MerchantId("b")
 
 
@@ -28,8 +28,9 @@ def posting(
         MerchantId(issuer),
         None if redeemer is None else MerchantId(redeemer),
         LOT.expires_on,
-        DAY,
+        MONTH,
         Points(points),
+        "PTS",
     )
 
 
@@ -72,7 +73,7 @@ def test_a_lot_that_no_posting_made_is_named_with_its_card_and_issuer() -> None:
 
 def test_points_in_a_lot_of_the_wrong_issuer_are_found() -> None:
     world = a_world()
-    with_lots(world, "C3", {LotKey(B, LOT.expires_on): Lot(Points(30))})
+    with_lots(world, "C3", {LOT._replace(issuer=B): Lot(Points(30))})
     assert violations(world.books, world.ledger) == [
         "issuer a: issued less owed less expired is -30 points, and its open lots less debts to it are -60",
         "issuer b: issued less owed less expired is 20 points, and its open lots less debts to it are 50",
@@ -81,11 +82,15 @@ def test_points_in_a_lot_of_the_wrong_issuer_are_found() -> None:
 
 def test_a_negative_or_empty_lot_is_found() -> None:
     world = a_world()
-    later = LotKey(A, datetime.date(2027, 2, 28))
+    later = LOT._replace(expires_on=datetime.date(2027, 2, 28))
     with_lots(world, "C3", {LOT: Lot(Points(31)), later: Lot(Points(-1))})
-    assert violations(world.books, world.ledger) == [f"card {card('C3')}: the lot of a to 2027-02-28 holds -1 points"]
+    assert violations(world.books, world.ledger) == [
+        f"card {card('C3')}: the lot of a, issued in 2026-01, to 2027-02-28 holds -1 points"
+    ]
     with_lots(world, "C3", {LOT: Lot(Points(30)), later: Lot(Points(0))})
-    assert violations(world.books, world.ledger) == [f"card {card('C3')}: the lot of a to 2027-02-28 holds 0 points"]
+    assert violations(world.books, world.ledger) == [
+        f"card {card('C3')}: the lot of a, issued in 2026-01, to 2027-02-28 holds 0 points"
+    ]
 
 
 def test_expired_points_that_lots_do_not_record_are_found() -> None:
@@ -150,7 +155,7 @@ def test_a_refund_beyond_its_original_is_found() -> None:
 def test_a_burn_that_was_not_taken_whole_is_found() -> None:
     world = a_world()
     key = (B, Reference("b1"))
-    world.ledger.transactions[key] = world.ledger.transactions[key]._replace(taken=())
+    world.ledger.transactions[key] = world.ledger.transactions[key]._replace(lots=())
     assert violations(world.books, world.ledger) == [
         "transaction b1 of b: 60 points were burned and 0 taken out of lots"
     ]

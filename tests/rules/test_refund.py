@@ -25,10 +25,10 @@ def test_a_refund_is_priced_as_its_original() -> None:
         b burn b1 C1 60
         at 2026-03-01
         b refund r1 C1 b1 10
-          burn_refunded C1 a>b 2027-01-31 10 priced 2026-01-20
+          burn_refunded C1 a>b 2027-01-31 10
         a refund r1 C1 e1 100
-          earn_refunded C1 a 2027-01-31 50 priced 2026-01-05
-          debt_incurred C1 a 50 priced 2026-01-05
+          earn_refunded C1 a 2027-01-31 50
+          debt_incurred C1 a 50 issued 2026-01
     """)
 
 
@@ -61,7 +61,7 @@ def test_a_refunded_burn_never_outlives_its_lot() -> None:
         a all: open o1 C1; earn e1 C1 10; burn b1 C1 10
         at 2027-02-01
         a refund r1 C1 b1 -> accepted 10 available=0 owed=0
-          burn_refunded C1 a>a 2027-01-31 10 priced 2026-01-05
+          burn_refunded C1 a>a 2027-01-31 10
         ops i1 expire C1 -> accepted expired=10
         a expired 10 | a owes nothing
     """)
@@ -79,8 +79,8 @@ def test_an_earn_is_taken_back_from_its_own_lot_before_the_issuers_others() -> N
         b burn b1 C1 8
         C1 holds a 2027-02-28 3
         a refund r3 C1 e1 5 -> accepted 5 available=0 owed=2
-          earn_refunded C1 a 2027-02-28 3 priced 2026-01-05
-          debt_incurred C1 a 2 priced 2026-01-05
+          earn_refunded C1 a 2027-02-28 3
+          debt_incurred C1 a 2 issued 2026-01
     """)
 
 
@@ -92,11 +92,11 @@ def test_points_that_expired_are_not_taken_a_second_time_as_debt() -> None:
         at 2027-02-01
         a refund r1 C1 e1 90 -> accepted 90 available=0 owed=20
           expiry C1 a 2027-01-31 70
-          expiry_reversed C1 a 2027-01-31 70 priced 2026-01-05
-          debt_incurred C1 a 20 priced 2026-01-05
+          expiry_reversed C1 a 2027-01-31 70
+          debt_incurred C1 a 20 issued 2026-01
         a expired 0 | a issued 10 | a owes b 30 | C1 owes a 20
         a refund r2 C1 e1 -> accepted 10 available=0 owed=30
-          debt_incurred C1 a 10 priced 2026-01-05
+          debt_incurred C1 a 10 issued 2026-01
     """)
 
 

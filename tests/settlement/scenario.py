@@ -77,13 +77,12 @@ def scope_of(word: str) -> TermsScope:
 
 
 def flow_of(words: list[str]) -> Flow:
-    """``a burn 100 at b on 2026-01-20``."""
+    """``a burn 100 at b on 2026-01-20``; ``on`` is a day of the month in which the points were issued."""
     named = dict(zip(words[3::2], words[4::2], strict=True))
     redeemer = MerchantId(named["at"]) if "at" in named else None
     movement = Movement[words[1].upper()]
-    return Flow(
-        movement, MerchantId(words[0]), redeemer, datetime.date.fromisoformat(named["on"]), Points(int(words[2]))
-    )
+    issued_in = datetime.date.fromisoformat(named["on"]).replace(day=1)
+    return Flow(movement, MerchantId(words[0]), redeemer, issued_in, "PTS", Points(int(words[2])))
 
 
 def directory_of(

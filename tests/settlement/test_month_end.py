@@ -34,12 +34,16 @@ methods = st.sampled_from(SettlementMethod)
 def flows(draw: st.DrawFn) -> list[Flow]:
     """Any movements, after earns and card debts so large that no balance falls below zero."""
     plenty = [
-        Flow(movement, issuer, None, datetime.date(2025, 12, 1), Points(10**12))
+        Flow(movement, issuer, None, datetime.date(2025, 12, 1), "PTS", Points(10**12))
         for movement in (Movement.EARN, Movement.DEBT_INCURRED)
         for issuer in MERCHANTS
     ]
     drawn = draw(
-        st.lists(st.builds(Flow, st.sampled_from(Movement), merchants, merchants, days, st.integers(0, 10**6)))
+        st.lists(
+            st.builds(
+                Flow, st.sampled_from(Movement), merchants, merchants, days, st.just("PTS"), st.integers(0, 10**6)
+            )
+        )
     )
     return plenty + [flow if flow.movement in TO_ANOTHER else flow._replace(redeemer=None) for flow in drawn]
 
@@ -148,8 +152,8 @@ def test_an_alliance_without_merchants_settles_to_nothing() -> None:
 
 def test_what_happens_after_the_close_changes_nothing() -> None:
     directory = directory_of({}, SettlementMethod.ISSUER_PAYS)
-    during = [Flow(Movement.EARN, A, None, datetime.date(2026, 1, 5), Points(100))]
-    during.append(Flow(Movement.BURN, A, B, datetime.date(2026, 1, 5), Points(50)))
+    during = [Flow(Movement.EARN, A, None, datetime.date(2026, 1, 1), "PTS", Points(100))]
+    during.append(Flow(Movement.BURN, A, B, datetime.date(2026, 1, 1), "PTS", Points(50)))
     prices = (Prices(datetime.date(2026, 2, 1), Decimal(5), Decimal(5)),)
     february = WindowId("2026-02")
     closed = {

@@ -62,28 +62,31 @@ def test_own_points_are_shown_and_owed_to_nobody() -> None:
     assert statement.i_owe == statement.i_am_owed == ()
 
 
-def test_a_price_that_changes_within_the_month_applies_from_its_day() -> None:
+def test_a_price_that_changes_applies_to_points_issued_from_its_month_on() -> None:
     obligation = one("""
-        prices alliance 2026-01-16 redemption 0.0125
-        a burn 100 at b on 2026-01-05
-        a burn 200 at b on 2026-01-15
-        a burn 100 at b on 2026-01-16
+        prices alliance 2025-12-01 redemption 0.0125
+        a burn 100 at b on 2025-09-05
+        a burn 200 at b on 2025-11-15
+        a burn 100 at b on 2025-12-16
         a burn 300 at b on 2026-01-31
     """)
     # 300 x 1.00 cent + 400 x 1.25 cents.
     assert obligation.amount_minor == 800
-    assert [(line.first_day.day, line.last_day.day, line.price, line.points) for line in obligation.lines] == [
-        (5, 15, Decimal("0.01"), 300),
-        (16, 31, Decimal("0.0125"), 400),
+    lines = [
+        (f"{line.issued_from:%Y-%m}", f"{line.issued_to:%Y-%m}", line.price, line.points) for line in obligation.lines
+    ]
+    assert lines == [
+        ("2025-09", "2025-11", Decimal("0.01"), 300),
+        ("2025-12", "2026-01", Decimal("0.0125"), 400),
     ]
 
 
 def test_a_price_that_comes_back_makes_lines_of_its_own() -> None:
     obligation = one("""
-        prices alliance 2026-01-10 redemption 0.02
-        prices alliance 2026-01-20 redemption 0.01
-        a burn 1 at b on 2026-01-09
-        a burn 1 at b on 2026-01-10
+        prices alliance 2025-12-01 redemption 0.02
+        prices alliance 2026-01-01 redemption 0.01
+        a burn 1 at b on 2025-11-09
+        a burn 1 at b on 2025-12-10
         a burn 1 at b on 2026-01-20
     """)
     assert [line.price for line in obligation.lines] == [Decimal("0.01"), Decimal("0.02"), Decimal("0.01")]
@@ -92,10 +95,10 @@ def test_a_price_that_comes_back_makes_lines_of_its_own() -> None:
 
 def test_a_pairs_price_goes_before_the_redeemers_and_that_before_the_alliances() -> None:
     settlement = settled(f"""{PLENTY}
-        prices alliance 2026-01-01 redemption 0.011
-        prices b 2026-01-01 redemption 0.015
-        prices a-b 2026-01-10 redemption 0.02
-        a burn 1000 at b on 2026-01-09
+        prices alliance 2025-12-01 redemption 0.011
+        prices b 2025-12-01 redemption 0.015
+        prices a-b 2026-01-01 redemption 0.02
+        a burn 1000 at b on 2025-12-09
         a burn 1000 at b on 2026-01-10
         c burn 1000 at b on 2026-01-10
         b burn 1000 at a on 2026-01-10
@@ -159,11 +162,11 @@ def test_half_a_cent_is_rounded_to_the_even_cent_and_kept_as_remainder(
 
 def test_rounding_happens_once_an_obligation_not_once_a_line() -> None:
     obligation = one("""
-        prices alliance 2026-01-01 redemption 0.004
-        prices alliance 2026-01-02 redemption 0.0041
-        a burn 1 at b on 2026-01-01
+        prices alliance 2025-12-01 redemption 0.004
+        prices alliance 2026-01-01 redemption 0.0041
+        a burn 1 at b on 2025-12-01
         a burn 1 at b on 2026-01-02
-        a burn 1 at b on 2026-01-01
+        a burn 1 at b on 2025-12-01
     """)
     # 0.4 + 0.4 + 0.41 cents; each line alone would be rounded to nothing.
     assert (obligation.exact_minor, obligation.amount_minor) == (Decimal("1.21"), 1)
@@ -198,11 +201,11 @@ POOL_MONTH = """
     during
     prices alliance 2026-01-01 issuance 0.012 redemption 0.009
     prices b 2026-01-01 issuance 0.02 redemption 0.01
-    prices a-b 2026-01-15 redemption 0.0075
+    prices a-b 2026-01-01 redemption 0.0075
     a earn 1000 on 2026-01-05
     a earn_refunded 100 on 2025-12-10
     b earn 501 on 2026-01-05
-    a burn 300 at b on 2026-01-10
+    a burn 300 at b on 2025-12-10
     a burn 300 at b on 2026-01-20
     a burn 111 at a on 2026-01-20
     b burn 50 at c on 2026-01-20

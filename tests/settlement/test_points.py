@@ -18,7 +18,7 @@ A, B, C, D = MERCHANTS
 @pytest.mark.parametrize("movement", Movement)
 def test_signs_are_those_of_the_ledgers_accounts(movement: Movement) -> None:
     day = datetime.date(2026, 1, 5)
-    posting = Posting(CardToken("card"), movement, A, B, day, day, Points(1))
+    posting = Posting(CardToken("card"), movement, A, B, day, day.replace(day=1), Points(1), "PTS")
     debited, credited = debit_account(posting).split("/")[0], credit_account(posting).split("/")[0]
     # What an issuer issued and what cards owe it are debit balances, the others credit balances.
     for account, signs, normal_side in (
@@ -77,7 +77,7 @@ def test_a_merchant_without_flows_has_an_empty_account() -> None:
     [
         ("a burn 100 at b on 2026-01-05", "a: -100 points on cards"),
         ("a earn_to_debt 5 on 2026-01-05", "-5 owed by cards"),
-        ("a earn 100 on 2026-02-01", "priced on a day after 2026-01"),
+        ("a earn 100 on 2026-02-01", "issued after 2026-01"),
         ("stranger earn 100 on 2026-01-05", "not a member"),
         ("a earn 100 on 2026-01-05\na burn 10 at stranger on 2026-01-05", "not a member"),
         ("a earn -1 on 2026-01-05", "fewer than no points"),

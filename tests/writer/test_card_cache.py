@@ -8,7 +8,7 @@ from clearing.model import CardToken, MerchantId, Points
 from clearing.rules.card import Card, Lot, LotKey
 from clearing.writer.card_cache import CardCache
 
-LOT = LotKey(MerchantId("bakery"), datetime.date(2027, 1, 31))
+LOT = LotKey(MerchantId("bakery"), datetime.date(2026, 1, 1), datetime.date(2027, 1, 31), "PTS")
 
 
 def cards(*names: str, points: int = 1) -> dict[CardToken, Card]:

@@ -1,4 +1,4 @@
-"""Do the books balance? The ledger's invariants, asked of the tables in whole (design: ledger).
+"""Do the books balance? The ledger's invariants, asked of the tables in whole (docs/architecture.md).
 
 Balances, transactions and stored sums are compared with what the postings come to, so a row that was changed by hand
 shows.
@@ -15,24 +15,24 @@ COMPLAINTS_PER_CHECK: Final = 20
 
 LOTS: Final = """
 WITH booked AS (
-    SELECT card, unit, issuer, expires_on,
-        sum(CASE WHEN movement IN (1, 4) THEN points WHEN movement IN (2, 3, 5) THEN -points ELSE 0 END) AS points,
-        sum(CASE WHEN movement = 5 THEN points WHEN movement = 6 THEN -points ELSE 0 END) AS points_expired
-    FROM postings WHERE movement <= 6
-    GROUP BY card, unit, issuer, expires_on
+    SELECT card, unit, issuer, issued_in, expires_on,
+        sum(points * on_cards) AS points, sum(points * expired) AS points_expired
+    FROM postings JOIN movements USING (movement) WHERE is_of_lot
+    GROUP BY card, unit, issuer, issued_in, expires_on
 )
-SELECT format('%s holds %s points of %s expiring %s (%s expired); its postings come to %s (%s expired)',
-    card, coalesce(lots.points, 0), issuer, expires_on, coalesce(lots.points_expired, 0),
+SELECT format(
+    '%s holds %s points of %s issued in %s and expiring %s (%s expired); its postings come to %s (%s expired)',
+    card, coalesce(lots.points, 0), issuer, to_char(issued_in, 'YYYY-MM'), expires_on, coalesce(lots.points_expired, 0),
     coalesce(booked.points, 0), coalesce(booked.points_expired, 0))
-FROM lots FULL JOIN booked USING (card, unit, issuer, expires_on)
+FROM lots FULL JOIN booked USING (card, unit, issuer, issued_in, expires_on)
 WHERE coalesce(lots.points, 0) <> coalesce(booked.points, 0)
    OR coalesce(lots.points_expired, 0) <> coalesce(booked.points_expired, 0)
 """
 
 DEBTS: Final = """
 WITH booked AS (
-    SELECT card, unit, issuer AS creditor, sum(CASE WHEN movement = 7 THEN points ELSE -points END) AS points
-    FROM postings WHERE movement IN (7, 8, 10)
+    SELECT card, unit, issuer AS creditor, sum(points * owed_by_cards) AS points
+    FROM postings JOIN movements USING (movement) WHERE owed_by_cards <> 0
     GROUP BY card, unit, issuer
 )
 SELECT format('%s owes %s points to %s; its postings come to %s',
@@ -43,12 +43,8 @@ WHERE coalesce(debts.points, 0) <> coalesce(booked.points, 0)
 
 ISSUERS: Final = """
 WITH accounts AS (
-    SELECT issuer,
-        sum(CASE WHEN movement IN (1, 8, 9, 10) THEN points WHEN movement IN (3, 6, 7) THEN -points ELSE 0 END)
-            AS issued,
-        sum(CASE WHEN movement IN (2, 9) THEN points WHEN movement = 4 THEN -points ELSE 0 END) AS owed,
-        sum(CASE WHEN movement = 5 THEN points WHEN movement = 6 THEN -points ELSE 0 END) AS expired
-    FROM postings GROUP BY issuer
+    SELECT issuer, sum(points * issued) AS issued, sum(points * redeemed) AS owed, sum(points * expired) AS expired
+    FROM postings JOIN movements USING (movement) GROUP BY issuer
 ), held AS (
     SELECT issuer, sum(points) AS points FROM lots GROUP BY issuer
 ), lent AS (
@@ -63,11 +59,11 @@ WHERE coalesce(issued - owed - expired, 0) <> coalesce(held.points, 0) - coalesc
 TRANSACTIONS: Final = """
 WITH booked AS (
     SELECT card, entry_index, position,
-        sum(points) FILTER (WHERE movement IN (1, 8, 9)) AS earned,
-        sum(points) FILTER (WHERE movement = 2) AS burned,
-        sum(points) FILTER (WHERE movement = 4) AS given_back,
-        sum(points) FILTER (WHERE movement IN (3, 6, 7)) AS taken_back
-    FROM postings GROUP BY card, entry_index, position
+        sum(points) FILTER (WHERE tally = 'earned') AS earned,
+        sum(points) FILTER (WHERE tally = 'burned') AS burned,
+        sum(points) FILTER (WHERE tally = 'given_back') AS given_back,
+        sum(points) FILTER (WHERE tally = 'taken_back') AS taken_back
+    FROM postings JOIN movements USING (movement) GROUP BY card, entry_index, position
 ), compared AS (
     SELECT entry_index, position, transactions.points AS recorded,
         coalesce(CASE
@@ -124,15 +120,16 @@ WHERE first_index <> previous_end_index OR end_index > size
 
 FLOW_SUMS: Final = """
 WITH booked AS (
-    SELECT first_index, movement, issuer, coalesce(redeemer, '') AS at, priced_on, sum(points) AS points
+    SELECT first_index, movement, issuer, coalesce(redeemer, '') AS at, issued_in, unit, sum(points) AS points
     FROM summed_stretches JOIN postings ON entry_index >= first_index AND entry_index < end_index
-    GROUP BY first_index, movement, issuer, at, priced_on
+    GROUP BY first_index, movement, issuer, at, issued_in, unit
 ), summed AS (
-    SELECT first_index, movement, issuer, coalesce(redeemer, '') AS at, priced_on, points FROM flow_sums
+    SELECT first_index, movement, issuer, coalesce(redeemer, '') AS at, issued_in, unit, points FROM flow_sums
 )
-SELECT format('from entry %s on, %s points of movement %s are summed for %s at %s on %s; the postings come to %s',
-    first_index, coalesce(summed.points, 0), movement, issuer, at, priced_on, coalesce(booked.points, 0))
-FROM booked FULL JOIN summed USING (first_index, movement, issuer, at, priced_on)
+SELECT format(
+    'from entry %s on, %s points of movement %s are summed for %s at %s issued in %s; the postings come to %s',
+    first_index, coalesce(summed.points, 0), movement, issuer, at, issued_in, coalesce(booked.points, 0))
+FROM booked FULL JOIN summed USING (first_index, movement, issuer, at, issued_in, unit)
 WHERE coalesce(summed.points, 0) <> coalesce(booked.points, 0)
 """
 

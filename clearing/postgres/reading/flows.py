@@ -19,17 +19,17 @@ WITH stretches AS (
     SELECT coalesce(min(first_index), :first_index) AS first_index, coalesce(max(end_index), :first_index) AS end_index
     FROM summed_stretches WHERE first_index >= :first_index AND end_index <= :end_index
 ), parts AS (
-    SELECT movement, issuer, redeemer, priced_on, points FROM flow_sums
+    SELECT movement, issuer, redeemer, issued_in, unit, points FROM flow_sums
     WHERE first_index >= (SELECT first_index FROM stretches) AND first_index < (SELECT end_index FROM stretches)
     UNION ALL
-    SELECT movement, issuer, redeemer, priced_on, points FROM postings
+    SELECT movement, issuer, redeemer, issued_in, unit, points FROM postings
     WHERE entry_index >= :first_index AND entry_index < (SELECT first_index FROM stretches)
     UNION ALL
-    SELECT movement, issuer, redeemer, priced_on, points FROM postings
+    SELECT movement, issuer, redeemer, issued_in, unit, points FROM postings
     WHERE entry_index >= (SELECT end_index FROM stretches) AND entry_index < :end_index
 )
-SELECT movement, issuer, redeemer, priced_on, sum(points) FROM parts
-GROUP BY movement, issuer, redeemer, priced_on ORDER BY movement, issuer, redeemer, priced_on
+SELECT movement, issuer, redeemer, issued_in, unit, sum(points) FROM parts
+GROUP BY movement, issuer, redeemer, issued_in, unit ORDER BY movement, issuer, redeemer, issued_in, unit
 """)
 
 TOTALS: Final = text("""
@@ -54,10 +54,11 @@ def read_flows(connection: Connection, first_index: int, end_index: int) -> list
             Movement(movement),
             MerchantId(issuer),
             MerchantId(redeemer) if redeemer else None,
-            priced_on,
+            issued_in,
+            unit,
             Points(int(points)),
         )
-        for movement, issuer, redeemer, priced_on, points in rows
+        for movement, issuer, redeemer, issued_in, unit, points in rows
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 
 from clearing.model import (
     CardToken,
-    EntryIndex,
     Instruction,
     InstructionKey,
     MerchantId,
@@ -30,7 +29,6 @@ from clearing.postgres.bulk import Prepared, array_literal, driver_cursor, execu
 from clearing.rules.actions import cards_of
 from clearing.rules.card import Card, Lot, LotKey, Taken
 from clearing.rules.ledger import Ledger, RecordedInstruction, RecordedTransaction
-from clearing.rules.movements import Movement
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, named as one
@@ -51,15 +49,8 @@ _FIND_TRANSACTIONS: Final = Prepared(
     "find_transactions",
     "text[], text[]",
     "SELECT merchant, reference, content_digest::text, entry_index, position, kind, card, store, outcome, points,"
-    " points_available, points_owed, points_refunded, decided_on"
+    " points_available, points_owed, points_refunded, decided_on, lots"
     " FROM unnest($1, $2) AS asked (merchant, reference) JOIN transactions USING (merchant, reference)",
-)
-_FIND_TAKEN: Final = Prepared(
-    "find_taken",
-    "bigint[], smallint[], smallint",
-    "SELECT entry_index, position, issuer, expires_on, points"
-    " FROM unnest($1, $2) AS asked (entry_index, position) JOIN postings USING (entry_index, position)"
-    " WHERE movement = $3 ORDER BY entry_index, position, line",
 )
 _FIND_INSTRUCTIONS: Final = Prepared(
     "find_instructions",
@@ -136,16 +127,30 @@ def _lots(points_text: str, points_expired_text: str) -> dict[LotKey, Lot]:
     }
 
 
-def lot_name(issuer: MerchantId, expires_on: datetime.date) -> str:
-    """How a lot is called in a card's row."""
-    return f"{expires_on} {issuer}"
+def lot_name(lot: LotKey) -> str:
+    """How a lot is called in rows: its last day, its month of issue, unit and issuer."""
+    return f"{lot.expires_on} {lot.issued_in:%Y-%m} {lot.unit} {lot.issuer}"
 
 
 @lru_cache(maxsize=65_536)
 def _lot_key(name: str) -> LotKey:
-    """The reverse of ``lot_name``. One object for all cards' lots of an issuer and a date: there are few such keys."""
-    expires_on, _, issuer = name.partition(" ")
-    return LotKey(MerchantId(issuer), datetime.date.fromisoformat(expires_on))
+    """The reverse of ``lot_name``. One object for all cards' lots of a kind: there are few such keys."""
+    expires_on, issued_in, unit, issuer = name.split(" ", 3)
+    date = datetime.date.fromisoformat
+    return LotKey(MerchantId(issuer), date(f"{issued_in}-01"), date(expires_on), unit)
+
+
+def lots_text(lots: Iterable[Taken]) -> str:
+    """The lots of a transaction, as its row has them."""
+    return ";".join(f"{points} {lot_name(lot)}" for lot, points in lots)
+
+
+def _lots_of(text: str | None) -> tuple[Taken, ...]:
+    """The reverse of ``lots_text``."""
+    if not text:
+        return ()
+    parts = (part.partition(" ") for part in text.split(";"))
+    return tuple(Taken(_lot_key(name), Points(int(points))) for points, _, name in parts)
 
 
 def load_transactions(cursor: Cursor, keys: Collection[TransactionKey]) -> dict[TransactionKey, RecordedTransaction]:
@@ -157,16 +162,10 @@ def load_transactions(cursor: Cursor, keys: Collection[TransactionKey]) -> dict[
     rows = cursor.fetchall()
     if not rows:
         return {}
-    burns = [
-        (entry_index, position)
-        for _, _, _, entry_index, position, kind, _, _, outcome, *_ in rows
-        if kind == TransactionKind.BURN and outcome == Outcome.ACCEPTED
-    ]
-    taken = _load_taken(cursor, burns)
     transactions: dict[TransactionKey, RecordedTransaction] = {}
     for (
         merchant, reference, content_digest, entry_index, position, kind, card, store, outcome, points,
-        points_available, points_owed, points_refunded, decided_on,
+        points_available, points_owed, points_refunded, decided_on, lots,
     ) in rows:  # fmt: skip
         transactions[(merchant, reference)] = RecordedTransaction(
             entry_index=entry_index,
@@ -180,30 +179,9 @@ def load_transactions(cursor: Cursor, keys: Collection[TransactionKey]) -> dict[
             result=TransactionResult(Outcome(outcome), points, points_available, points_owed),
             decided_on=decided_on,
             points_refunded=points_refunded,
-            taken=taken.get((entry_index, position), ()),
+            lots=_lots_of(lots),
         )
     return transactions
-
-
-def _load_taken(
-    cursor: Cursor, burns: Sequence[tuple[EntryIndex, int]]
-) -> dict[tuple[EntryIndex, int], tuple[Taken, ...]]:
-    """What each lot gave to burns, in the order taken: a burn's own postings of that movement, by line."""
-    if not burns:
-        return {}
-    execute_prepared(
-        cursor,
-        _FIND_TAKEN,
-        array_literal([str(entry_index) for entry_index, _ in burns]),
-        array_literal([str(position) for _, position in burns]),
-        int(Movement.BURN),
-    )
-    taken: dict[tuple[EntryIndex, int], tuple[Taken, ...]] = {}
-    rows: list[tuple[EntryIndex, int, MerchantId, datetime.date, Points]] = cursor.fetchall()
-    for entry_index, position, issuer, expires_on, points in rows:
-        share = Taken(LotKey(issuer, expires_on), points)
-        taken[(entry_index, position)] = (*taken.get((entry_index, position), ()), share)
-    return taken
 
 
 def load_instructions(cursor: Cursor, keys: Collection[InstructionKey]) -> dict[InstructionKey, RecordedInstruction]:

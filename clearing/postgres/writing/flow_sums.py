@@ -35,10 +35,10 @@ INSERT INTO summed_stretches (first_index, end_index) VALUES (:first_index, :end
 
 SUM: Final = text("""
 WITH summed AS (
-    INSERT INTO flow_sums (first_index, movement, issuer, redeemer, priced_on, points)
-    SELECT :first_index, movement, issuer, redeemer, priced_on, sum(points)
+    INSERT INTO flow_sums (first_index, movement, issuer, redeemer, issued_in, unit, points)
+    SELECT :first_index, movement, issuer, redeemer, issued_in, unit, sum(points)
     FROM postings WHERE entry_index >= :first_index AND entry_index < :end_index
-    GROUP BY movement, issuer, redeemer, priced_on
+    GROUP BY movement, issuer, redeemer, issued_in, unit
     RETURNING movement, issuer, points
 ), parts AS (
     SELECT movement, issuer, points FROM flow_totals WHERE end_index = :first_index

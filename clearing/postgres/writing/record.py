@@ -11,6 +11,7 @@ from clearing.log.tiles import TILE_WIDTH, Tile
 from clearing.model import EntryIndex, InstructionKey, Outcome, TransactionKind
 from clearing.postgres.bulk import Prepared, array_literal, copy_of_entries, copy_of_rows
 from clearing.postgres.head import swap_of_heads
+from clearing.postgres.reading.load import lots_text
 from clearing.postgres.sql import Execution, Statement
 from clearing.postgres.writing.record_cards import changes_of_cards
 from clearing.rules.ledger import RecordedInstruction, RecordedTransaction
@@ -32,7 +33,7 @@ def statements_of(record: BatchRecord) -> Iterator[Statement]:
     if len(new) < len(record.transactions):
         yield _mark_refunded([each for each in record.transactions.values() if each.entry_index < old_size])
     if record.postings:
-        yield copy_of_rows("postings", _POSTING_COLUMNS, _posting_rows(record.postings, record.unit))
+        yield copy_of_rows("postings", _POSTING_COLUMNS, _posting_rows(record.postings))
     open_card, accepted = TransactionKind.OPEN_CARD, Outcome.ACCEPTED
     opened = {each.card: each.entry_index for each in new if each.kind is open_card and each.result.outcome is accepted}
     yield from changes_of_cards(record.unit, opened, record.postings, record.cards_after)
@@ -53,7 +54,7 @@ _iso_date = lru_cache(maxsize=4_096)(datetime.date.isoformat)
 
 _TRANSACTION_COLUMNS = (
     "entry_index", "position", "merchant", "reference", "content_digest", "card", "store", "decided_on", "kind",
-    "outcome", "points", "points_available", "points_owed", "points_refunded",
+    "outcome", "points", "points_available", "points_owed", "points_refunded", "lots",
 )  # fmt: skip
 
 
@@ -65,6 +66,7 @@ def _transaction_row(transaction: RecordedTransaction) -> str:
         f"\t{transaction.content_digest.hex()}\t{transaction.card}\t{transaction.store}"
         f"\t{_iso_date(transaction.decided_on)}\t{int(transaction.kind)}\t{int(result.outcome)}\t{result.points}"
         f"\t{result.points_available}\t{result.points_owed}\t{transaction.points_refunded}"
+        f"\t{lots_text(transaction.lots)}"
     )
 
 
@@ -87,20 +89,20 @@ def _mark_refunded(changed: Sequence[RecordedTransaction]) -> Execution:
 
 
 _POSTING_COLUMNS = (
-    "card", "entry_index", "position", "line", "movement", "unit", "issuer", "redeemer", "expires_on", "priced_on",
+    "card", "entry_index", "position", "line", "movement", "unit", "issuer", "redeemer", "expires_on", "issued_in",
     "points",
 )  # fmt: skip
 
 
-def _posting_rows(postings: Sequence[EntryPosting], unit: str) -> list[str]:
+def _posting_rows(postings: Sequence[EntryPosting]) -> list[str]:
     rows = []
     line, previous_index, previous_position = 0, -1, -1
-    for entry_index, position, (card, movement, issuer, redeemer, expires_on, priced_on, points) in postings:
+    for entry_index, position, (card, movement, issuer, redeemer, expires_on, issued_in, points, unit) in postings:
         line = line + 1 if entry_index == previous_index and position == previous_position else 0
         previous_index, previous_position = entry_index, position
         rows.append(
             f"{card}\t{entry_index}\t{position}\t{line}\t{int(movement)}\t{unit}\t{issuer}\t{redeemer or ''}"
-            f"\t{_iso_date(expires_on) if expires_on else ''}\t{_iso_date(priced_on)}\t{points}"
+            f"\t{_iso_date(expires_on) if expires_on else ''}\t{_iso_date(issued_in)}\t{points}"
         )
     return rows
 

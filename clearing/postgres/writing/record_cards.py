@@ -13,7 +13,7 @@ from clearing.postgres.bulk import Prepared, array_literal, copy_of_rows
 from clearing.postgres.reading.load import lot_name
 from clearing.postgres.sql import Execution, Statement
 from clearing.rules.card import Card, LotKey
-from clearing.rules.movements import Movement
+from clearing.rules.movements import MOVEMENTS
 
 if TYPE_CHECKING:
     from clearing.deciding.batch_record import EntryPosting
@@ -30,8 +30,10 @@ _REPLACE_BALANCES: Final = Prepared(
     "UPDATE cards SET lots = changed.lots, lots_expired = changed.lots_expired, debts = changed.debts"
     " FROM unnest($1, $2, $3, $4) AS changed (card, lots, lots_expired, debts) WHERE cards.card = changed.card",
 )
-_LAST_OF_LOTS: Final = Movement.BURN_REFUNDED
-"""Movements up to this one put points into lots or take them out; others book expiry or debts."""
+_MERGEABLE: Final = frozenset(
+    movement for movement, row in MOVEMENTS.items() if row.is_of_lot and row.on_cards and not row.expired
+)
+"""Movements that put points into lots or take them out, and change nothing else on a card."""
 
 
 def changes_of_cards(
@@ -47,12 +49,12 @@ def changes_of_cards(
     """
     changes: dict[CardToken, str] = {}
     replaced: set[CardToken] = set()
-    last_of_lots = _LAST_OF_LOTS
-    for _, _, (card, movement, issuer, _, expires_on, _, _) in postings:
-        if movement > last_of_lots or expires_on is None:
+    mergeable = _MERGEABLE
+    for _, _, (card, movement, issuer, _, expires_on, issued_in, _, lot_unit) in postings:
+        if movement not in mergeable or expires_on is None:
             replaced.add(card)
             continue
-        key, name = _lot(issuer, expires_on)
+        key, name = _lot(issuer, issued_in, expires_on, lot_unit)
         lot = after[card].lots.get(key)
         if lot is None or not lot[0]:  # merging can add and change points, and not remove them
             replaced.add(card)
@@ -79,7 +81,7 @@ def changes_of_cards(
 
 def _balances(card: Card) -> tuple[str, str, str]:
     """The columns of lots, lots expired and debts."""
-    named = [(lot_name(*key), lot) for key, lot in card.lots.items()]
+    named = [(lot_name(key), lot) for key, lot in card.lots.items()]
     return (
         _object({name: lot.points for name, lot in named if lot.points}),
         _object({name: lot.points_expired for name, lot in named if lot.points_expired}),
@@ -92,6 +94,7 @@ def _object(points: dict[str, Points] | Mapping[MerchantId, Points]) -> str:
 
 
 @lru_cache(maxsize=65_536)
-def _lot(issuer: MerchantId, expires_on: datetime.date) -> tuple[LotKey, str]:
+def _lot(issuer: MerchantId, issued_in: datetime.date, expires_on: datetime.date, unit: str) -> tuple[LotKey, str]:
     """A lot's key, and its name as JSON has it."""
-    return LotKey(issuer, expires_on), json.dumps(lot_name(issuer, expires_on))
+    key = LotKey(issuer, issued_in, expires_on, unit)
+    return key, json.dumps(lot_name(key))

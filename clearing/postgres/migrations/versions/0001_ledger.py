@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from alembic import op
 
+from clearing.postgres.tables import movement_rows, movements
+from clearing.rules.movements import MOVEMENTS
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -79,21 +82,23 @@ CREATE TABLE cards (
 -- Every batch probes some thousand cards: a hash takes half as long as the tree that keeps them unique.
 CREATE INDEX cards_by_hash ON cards USING hash (card);
 COMMENT ON TABLE cards IS 'What cards hold and owe, a row a card; the views lots and debts have a row a balance.';
-COMMENT ON COLUMN cards.lots IS 'Points there are, by date of expiry and issuer ("2026-12-31 bakery"); never a zero.';
+COMMENT ON COLUMN cards.lots IS
+    'Points there are, by last day, month of issue, unit and issuer ("2026-12-31 2025-12 PTS bakery"); never a zero.';
 COMMENT ON COLUMN cards.lots_expired IS
-    'Points that were there and have been booked as expired, by date of expiry and issuer; never a zero.';
+    'Points that were there and have been booked as expired, by the same names; never a zero.';
 COMMENT ON COLUMN cards.debts IS 'Points of refunded earns that had been spent, by creditor; never a zero.';
 
 CREATE VIEW lots AS
 SELECT
     card,
-    unit,
-    substr(lot, 12) COLLATE "C" AS issuer,
-    substr(lot, 1, 10)::date AS expires_on,
+    split_part(lot, ' ', 3) COLLATE "C" AS unit,
+    substr(lot, 21 + length(split_part(lot, ' ', 3))) COLLATE "C" AS issuer,
+    (split_part(lot, ' ', 2) || '-01')::date AS issued_in,
+    split_part(lot, ' ', 1)::date AS expires_on,
     coalesce((lots ->> lot)::bigint, 0) AS points,
     coalesce((lots_expired ->> lot)::bigint, 0) AS points_expired
 FROM cards, jsonb_object_keys(lots || lots_expired) AS lot;
-COMMENT ON VIEW lots IS 'What cards hold, by issuer and date of expiry.';
+COMMENT ON VIEW lots IS 'What cards hold, by issuer, month of issue and last day.';
 
 CREATE VIEW debts AS
 SELECT card, unit, creditor COLLATE "C" AS creditor, points::bigint AS points
@@ -115,6 +120,7 @@ CREATE TABLE transactions (
     merchant text COLLATE "C" NOT NULL,
     store text COLLATE "C" NOT NULL,
     reference text COLLATE "C" NOT NULL,
+    lots text COLLATE "C",
     PRIMARY KEY (merchant, reference),
     CONSTRAINT transactions_outcome CHECK (outcome > 0 AND (outcome = 1 OR points = 0)),
     CONSTRAINT transactions_kind CHECK (kind BETWEEN 1 AND 4),
@@ -129,13 +135,36 @@ CREATE INDEX transactions_of_card ON transactions USING hash (card);
 COMMENT ON TABLE transactions IS 'Every decided transaction, accepted or refused, under its merchant''s reference.';
 COMMENT ON COLUMN transactions.kind IS '1 open card, 2 earn, 3 burn, 4 refund.';
 COMMENT ON COLUMN transactions.outcome IS 'Number in clearing.v1.Outcome; 1 is accepted.';
-COMMENT ON COLUMN transactions.decided_on IS 'Local day of the decision, whose prices apply.';
+COMMENT ON COLUMN transactions.decided_on IS 'Local day of the decision.';
+COMMENT ON COLUMN transactions.lots IS
+    'The lots that an earn went into or a burn came out of, in order, as "points name" with semicolons between.';
 
+"""
+
+MOVEMENTS_TABLE = """
+CREATE TABLE movements (
+    movement smallint PRIMARY KEY,
+    on_cards smallint NOT NULL,
+    issued smallint NOT NULL,
+    redeemed smallint NOT NULL,
+    expired smallint NOT NULL,
+    owed_by_cards smallint NOT NULL,
+    is_of_lot boolean NOT NULL,
+    name text NOT NULL,
+    debit_account text NOT NULL,
+    credit_account text NOT NULL,
+    tally text
+);
+COMMENT ON TABLE movements IS 'What a movement of points means: the rules'' table, for the books and the journal.';
+COMMENT ON COLUMN movements.debit_account IS 'Form of the account''s name: issuer, redeemer and card fill it.';
+"""
+
+POSTINGS = """
 CREATE TABLE postings (
     entry_index bigint NOT NULL,
     points bigint NOT NULL,
     expires_on date,
-    priced_on date NOT NULL,
+    issued_in date NOT NULL,
     position smallint NOT NULL,
     line smallint NOT NULL,
     movement smallint NOT NULL,
@@ -145,13 +174,13 @@ CREATE TABLE postings (
     redeemer text COLLATE "C",
     PRIMARY KEY (entry_index, position, line),
     CONSTRAINT postings_points CHECK (points > 0),
-    CONSTRAINT postings_movement CHECK (movement BETWEEN 1 AND 10),
-    CONSTRAINT postings_redeemer CHECK ((redeemer IS NOT NULL) = (movement IN (2, 4, 9))),
-    CONSTRAINT postings_expires_on CHECK ((expires_on IS NOT NULL) = (movement <= 6))
+    CONSTRAINT postings_movement CHECK (movement IN ({all_movements})),
+    CONSTRAINT postings_redeemer CHECK ((redeemer IS NOT NULL) = (movement IN ({with_redeemer}))),
+    CONSTRAINT postings_expires_on CHECK ((expires_on IS NOT NULL) = (movement IN ({of_lots})))
 );
 COMMENT ON TABLE postings IS 'Points moved from one account to another; the view journal names the accounts.';
 COMMENT ON COLUMN postings.movement IS 'Number of a movement; the view journal names it and its two accounts.';
-COMMENT ON COLUMN postings.priced_on IS 'Local day whose prices apply.';
+COMMENT ON COLUMN postings.issued_in IS 'First day of the month in which the points were issued: its prices apply.';
 """
 
 JOURNAL = """
@@ -160,31 +189,63 @@ SELECT
     entry_index,
     position,
     line,
-    (ARRAY['earn', 'burn', 'earn refunded', 'burn refunded', 'expiry', 'expiry reversed', 'debt incurred',
-           'earn to debt', 'earn to creditor', 'debt reinstated'])[movement] AS movement,
-    CASE
-        WHEN movement IN (1, 8, 9, 10) THEN 'issued/' || issuer
-        WHEN movement IN (2, 3, 5) THEN 'card/' || card
-        WHEN movement = 4 THEN 'owed/' || issuer || '/' || redeemer
-        WHEN movement = 6 THEN 'expired/' || issuer
-        WHEN movement = 7 THEN 'debt/' || card || '/' || issuer
-    END AS debit_account,
-    CASE
-        WHEN movement IN (1, 4) THEN 'card/' || card
-        WHEN movement IN (2, 9) THEN 'owed/' || issuer || '/' || redeemer
-        WHEN movement IN (3, 6, 7) THEN 'issued/' || issuer
-        WHEN movement = 5 THEN 'expired/' || issuer
-        WHEN movement IN (8, 10) THEN 'debt/' || card || '/' || issuer
-    END AS credit_account,
+    movements.name AS movement,
+    replace(replace(replace(debit_account, '{issuer}', issuer), '{card}', card), '{redeemer}', coalesce(redeemer, ''))
+        AS debit_account,
+    replace(replace(replace(credit_account, '{issuer}', issuer), '{card}', card), '{redeemer}', coalesce(redeemer, ''))
+        AS credit_account,
     points,
     unit,
-    expires_on,
-    priced_on
-FROM postings;
+    issued_in,
+    expires_on
+FROM postings JOIN movements USING (movement);
 COMMENT ON VIEW journal IS 'The postings for people, with the names of the debit and credit accounts.';
+"""
+
+SUMS = """
+CREATE TABLE summed_stretches (
+    first_index bigint PRIMARY KEY,
+    end_index bigint NOT NULL UNIQUE,
+    CONSTRAINT summed_stretches_range CHECK (0 <= first_index AND first_index < end_index)
+);
+COMMENT ON TABLE summed_stretches IS
+    'Stretches of the log whose postings are summed, each beginning where the one before ends. Derived.';
+
+CREATE TABLE flow_sums (
+    first_index bigint NOT NULL,
+    points numeric NOT NULL CHECK (points > 0),
+    issued_in date NOT NULL,
+    movement smallint NOT NULL,
+    unit text COLLATE "C" NOT NULL,
+    issuer text COLLATE "C" NOT NULL,
+    redeemer text COLLATE "C"
+);
+CREATE UNIQUE INDEX flow_sums_key ON flow_sums (first_index, movement, issuer, redeemer, issued_in, unit)
+    NULLS NOT DISTINCT;
+COMMENT ON TABLE flow_sums IS 'What the postings of a summed stretch come to.';
+COMMENT ON COLUMN flow_sums.first_index IS 'Of the stretch.';
+
+CREATE TABLE flow_totals (
+    end_index bigint NOT NULL,
+    points numeric NOT NULL CHECK (points > 0),
+    movement smallint NOT NULL,
+    issuer text COLLATE "C" NOT NULL,
+    PRIMARY KEY (end_index, movement, issuer)
+);
+COMMENT ON TABLE flow_totals IS 'What all postings from the log''s beginning to the end of a summed stretch come to.';
+COMMENT ON COLUMN flow_totals.end_index IS 'Of the stretch.';
 """
 
 
 def upgrade() -> None:
-    for statements in (LOG, LEDGER, JOURNAL):
+    for statements in (LOG, LEDGER, MOVEMENTS_TABLE):
+        op.execute(statements)
+    op.bulk_insert(movements, movement_rows())
+    numbers = {
+        "all_movements": MOVEMENTS,
+        "with_redeemer": (movement for movement, row in MOVEMENTS.items() if row.has_redeemer),
+        "of_lots": (movement for movement, row in MOVEMENTS.items() if row.is_of_lot),
+    }
+    op.execute(POSTINGS.format(**{name: ", ".join(str(int(each)) for each in of) for name, of in numbers.items()}))
+    for statements in (JOURNAL, SUMS):
         op.execute(statements)

@@ -326,5 +326,5 @@ def test_points_burned_are_owed_by_whoever_issued_them() -> None:
     alliance = RulesAlliance(directory_of(STORES))
     presented(alliance, planned([basket(0, "h1", "s1", 0, 600), basket(1, "h1", "s2", 1, 600)]))
     burned = [each for each in alliance.ledger.transactions.values() if each.kind.name == "BURN"]
-    assert [(taken.lot.issuer, taken.points) for taken in burned[0].taken] == [("bakery", 6), ("cinema", 4)]
+    assert [(taken.lot.issuer, taken.points) for taken in burned[0].lots] == [("bakery", 6), ("cinema", 4)]
     assert datetime.date(2017, 1, 1) == burned[0].decided_on
