@@ -56,7 +56,7 @@ from clearing.rules.presentment import AlreadyDecided
 
 LEAVES_PER_APPEND: Final = 4_096
 _NO_MONTH: Final = datetime.date.min
-"""Of flows that are kept without their priced day."""
+"""Of flows that are kept without their month of issue."""
 
 Settle = Callable[[Directory, WindowId, Iterable[Flow], Iterable[Flow], bytes], ProposeSettlement]
 """From the flows before a closed window and in it, and the log's root at its end, to what it settles to."""
