@@ -25,6 +25,7 @@ from benchmarks.load import LoadClients
 from benchmarks.measures import Bench, joined
 from benchmarks.processes import describe_machine, postgres_main_process
 from benchmarks.report import Results, report_object
+from benchmarks.settling import COUNTERPARTIES, FULL_MESH_BELOW, measure_settlements, members_of, print_settlements
 from benchmarks.setup import admit, found_bench, fund_cards
 from benchmarks.tables import print_report
 from benchmarks.verification import Verification, refused_since, verify
@@ -61,6 +62,15 @@ DirectoryOption = Annotated[
         help="Folder on the disk to measure, for the database; the system's folder for temporary files without it.",
     ),
 ]
+MembersOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N,…",
+        help="Measure only how long one settlement takes for so many members, such as 100,300,1000. Below "
+        f"{FULL_MESH_BELOW:,} members each redeems the points of every other (full mesh); from there on each has "
+        f"{COUNTERPARTIES} counterparties.",
+    ),
+]
 
 
 def bench(
@@ -70,6 +80,7 @@ def bench(
     grown_transactions: GrownTransactionsOption = 1_000_000,
     cards: CardsOption = CARDS,
     directory: DirectoryOption = None,
+    members: MembersOption = None,
 ) -> None:
     """Measure the clearing house on this machine, next to the machine's own limits.
 
@@ -83,7 +94,14 @@ def bench(
 
     Afterwards the books are checked and the log is exported and verified as by an auditor, which takes longest. If
     either fails, or an acknowledged transaction is missing, the exit code is 1. Nothing is left behind.
+
+    With --members nothing of this is done, and neither gateway nor database is started: settlements are measured, each
+    from a window's flows to all members' statements, their digests and the proposal's roots. Customers burn points of
+    three months of issue, each at its own price, at every counterparty, and return some.
     """
+    if members is not None:
+        _bench_settlements(members_of(members), as_json=as_json)
+        return
     with (
         _terminating(),
         tempfile.TemporaryDirectory(prefix="clearing-bench-", dir=directory) as folder,
@@ -97,6 +115,14 @@ def bench(
     else:
         print_report(report)
     require_right(results.verification, results.bench.acknowledged)
+
+
+def _bench_settlements(members: tuple[int, ...], *, as_json: bool) -> None:
+    seconds = measure_settlements(members)
+    if as_json:
+        print_json({"settlement": {str(number): took for number, took in seconds.items()}})
+    else:
+        print_settlements(seconds)
 
 
 class _House(NamedTuple):

@@ -15,13 +15,17 @@ from typing import Any
 
 import psutil
 import pytest
+import typer
 
 from benchmarks.errors import BenchFailedError
 from benchmarks.load import CallsMade
 from benchmarks.measures import percentile_ms
 from benchmarks.run import require_right
+from benchmarks.settling import COUNTERPARTIES, FULL_MESH_BELOW, WINDOW, flows_to_settle, members_of
 from benchmarks.verification import Verification
+from clearing.log.merkle import EMPTY_ROOT
 from clearing.model import Outcome
+from settlement.v1.month_end import settle
 from tests.back_office.installation import ROOT
 from tests.waiting import PATIENCE_SECONDS, wait_until
 
@@ -134,3 +138,44 @@ def test_calls_touch_a_stretch_of_time_they_overlap() -> None:
     assert made.latencies_touching_s(9.0, 10.0) == [4.0, 9.5]
     assert made.latencies_s(10.0, 19.0) == [1.0, 9.5]
     assert made.last_answer_s(18.0) == 12.0
+
+
+def test_settlements_are_measured_alone_by_their_numbers_of_members(folder: Path) -> None:
+    bench = started(folder, "--members", "3,12", "--json")
+    output, messages = bench.communicate(timeout=2 * PATIENCE_SECONDS)
+    assert bench.returncode == 0, messages
+    report = json.loads(output)
+    assert report.keys() == {"settlement"}
+    assert report["settlement"].keys() == {"3", "12"}
+    assert all(isinstance(took, float) and took > 0 for took in report["settlement"].values())
+    assert "PostgreSQL" not in messages
+    assert list(folder.iterdir()) == []
+
+
+def test_settlements_are_shown_as_a_table(folder: Path) -> None:
+    bench = started(folder, "--members", "4")
+    output, messages = bench.communicate(timeout=2 * PATIENCE_SECONDS)
+    assert bench.returncode == 0, messages
+    assert "counterparties each" in output
+    assert "statements, digests and roots" in output
+
+
+def test_members_of_a_settlement_are_numbers_that_can_be_settled() -> None:
+    assert members_of("300,100,300") == (300, 100)
+    for text in ("", "1", "10,", "many", "-5", "100000000", "٣٠"):
+        with pytest.raises(typer.BadParameter, match="100,300,1000"):
+            members_of(text)
+
+
+@pytest.mark.parametrize(("members", "each"), [(3, 2), (8, 7), (FULL_MESH_BELOW, COUNTERPARTIES)])
+def test_settlement_that_is_measured_is_whole(members: int, each: int) -> None:
+    made = flows_to_settle(members)
+    settlement = settle(made.directory, WINDOW, made.before, made.during, EMPTY_ROOT)
+    assert len(settlement.merchants) == members
+    for statement in settlement.merchants:
+        owed_to = {one.creditor for one in statement.i_owe}
+        assert len(owed_to) == each
+        assert owed_to == {one.debtor for one in statement.i_am_owed}
+    lines = [len(one.lines) for one in settlement.alliance.obligations if one.debtor != one.creditor]
+    assert set(lines) == {2, 3}, "of members with a price of their own two months share one"
+    assert len(settlement.alliance.payments) > 0
