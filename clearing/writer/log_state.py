@@ -11,6 +11,8 @@ from clearing.contract.entry import Entry, decode_entry
 from clearing.contract.instruction import decode_instruction
 from clearing.contract.log_identity import log_id_of
 from clearing.deciding.batch_record import Head, LogEntry
+from clearing.log.merkle import HASH_SIZE, leaf_hash
+from clearing.log.tiles import TILE_WIDTH
 from clearing.log.tree import RightEdge
 from clearing.model import (
     Action,
@@ -112,9 +114,13 @@ def _require_newest_links(connection: sqlalchemy.Connection, head: Head, directo
     The entry itself is what was signed: its hash stands in the stored tree, whose root is the head's.
     """
     last = EntryIndex(head.size - 1)
+    leaf = stored_leaf(connection, last)
+    number, place = divmod(last, TILE_WIDTH)
+    if leaf_hash(leaf) != stored_tiles(connection)(0, number)[place * HASH_SIZE : (place + 1) * HASH_SIZE]:
+        raise LogDamagedError(f"entry {last} is not the one in the stored tree; restore a backup")
     if last == directory.last_instruction:
         return
-    entry = decode_entry(stored_leaf(connection, last))
+    entry = decode_entry(leaf)
     if entry.instruction_result is not None:
         raise LogDamagedError(
             f"entry {last} is an instruction, and the tables do not list it: an instruction is missing from the "
