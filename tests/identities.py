@@ -28,7 +28,7 @@ HEAD = Head(2, bytes(32), Instant(10), "")
 
 
 def a_burn_takes_other_than_was_asked() -> None:
-    burn(CARD._replace(points_held=Points(9)), CINEMA, Points(7), TODAY)
+    burn(CARD._replace(points_in_lots=Points(9)), CINEMA, Points(7), TODAY)
 
 
 def a_lot_falls_below_zero() -> None:

@@ -54,7 +54,7 @@ class _Balance(NamedTuple):
     """Never with an empty lot."""
     debts: Mapping[MerchantId, Points]
     """What the card owes, by creditor. Never with a zero."""
-    points_held: Points
+    points_in_lots: Points
     """Points in all lots, those past their date and not yet booked as expired included."""
     first_expiry: datetime.date
     """The earliest date of a lot with points; ``NEVER`` where there is none."""
@@ -76,14 +76,14 @@ class Card(_Balance):
         debts: Mapping[MerchantId, Points] = _NO_DEBTS,
     ) -> Card:
         """The card with these lots and debts; what follows from them is counted."""
-        points_held = 0
+        points_in_lots = 0
         first_expiry = NEVER
         for key, (points, _) in lots.items():
             if points:
-                points_held += points
+                points_in_lots += points
                 if key.expires_on < first_expiry:
                     first_expiry = key.expires_on
-        return _Balance.__new__(cls, token, lots, debts, Points(points_held), first_expiry)
+        return _Balance.__new__(cls, token, lots, debts, Points(points_in_lots), first_expiry)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied as it is made: by its lots and debts."""
@@ -92,7 +92,7 @@ class Card(_Balance):
     def points_available(self, today: datetime.date) -> Points:
         """Points that can be spent on ``today``."""
         if today <= self.first_expiry:
-            return self.points_held
+            return self.points_in_lots
         return Points(sum(lot.points for key, lot in self.lots.items() if key.expires_on >= today))
 
     def points_owed(self) -> Points:
@@ -118,7 +118,7 @@ class Card(_Balance):
 
     def _changed(self, key: LotKey, lot: Lot, points_more: int) -> Card:
         """This card with that lot, which has so many points more than the one it had."""
-        token, lots_before, debts, points_held, first_expiry = self
+        token, lots_before, debts, points_in_lots, first_expiry = self
         lots = dict(lots_before)
         if lot == EMPTY_LOT:
             lots.pop(key, None)
@@ -130,7 +130,7 @@ class Card(_Balance):
                 first_expiry = expires_on
         elif expires_on == first_expiry:
             first_expiry = min((each.expires_on for each, held in lots.items() if held.points), default=NEVER)
-        return _Balance.__new__(Card, token, lots, debts, Points(points_held + points_more), first_expiry)
+        return _Balance.__new__(Card, token, lots, debts, Points(points_in_lots + points_more), first_expiry)
 
     def with_debt_added(self, creditor: MerchantId, points: int) -> Card:
         """This card owing so many points more (or fewer, if negative) to that creditor."""
@@ -139,7 +139,7 @@ class Card(_Balance):
         debts = {name: amount for name, amount in self.debts.items() if name != creditor}
         if owed:
             debts[creditor] = Points(owed)
-        return _Balance.__new__(Card, self.token, self.lots, debts, self.points_held, self.first_expiry)
+        return _Balance.__new__(Card, self.token, self.lots, debts, self.points_in_lots, self.first_expiry)
 
     def take_earliest(self, points: int, today: datetime.date) -> list[Taken]:
         """Which lots give so many points: earliest expiry first. Shorter than asked where the card has fewer."""

@@ -35,7 +35,7 @@ def earn(
     if left == 0:
         return Effect(card, points, expiries + repayments)
     # What has expired, or repays a debt, takes no room on the card.
-    if card.points_held + left > POINTS_PER_CARD_MAX:
+    if card.points_in_lots + left > POINTS_PER_CARD_MAX:
         return Outcome.BALANCE_LIMIT_EXCEEDED
     lot = lot_of_earn(issuer, today, lot_lifetime_months, unit)
     credit = of_lot(card.token, Movement.EARN, lot, left)

@@ -48,7 +48,7 @@ def refund(
         touched, postings = _take_back_earn(touched, original, points, today, unit)
     else:
         touched, postings = _give_back_burn(touched, original, points, today)
-    if touched.points_held > POINTS_PER_CARD_MAX or touched.points_owed() > POINTS_PER_CARD_MAX:
+    if touched.points_in_lots > POINTS_PER_CARD_MAX or touched.points_owed() > POINTS_PER_CARD_MAX:
         return Outcome.BALANCE_LIMIT_EXCEEDED
     refunded = original._replace(points_refunded=Points(original.points_refunded + points))
     return Effect(touched, Points(points), (*expiries, *postings), original=refunded)

@@ -109,7 +109,7 @@ def _verify_entries(
         signatures=replay.signatures,
         outcomes=replay.outcomes,
         cards=len(replay.ledger.cards),
-        points_outstanding=sum(card.points_held for card in replay.ledger.cards.values()),
+        points_outstanding=sum(card.points_in_lots for card in replay.ledger.cards.values()),
         windows_closed=tuple(closed),
         windows_proposed=tuple(window for window, state in closed.items() if state.proposal is not None),
         statement_digests=sum(1 + state.proposal.statements for state in closed.values() if state.proposal is not None),

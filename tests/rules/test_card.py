@@ -41,7 +41,7 @@ def counted(each: Card) -> tuple[int, datetime.date]:
 
 
 def require_kept_right(each: Card) -> None:
-    assert (each.points_held, each.first_expiry) == counted(each)
+    assert (each.points_in_lots, each.first_expiry) == counted(each)
     assert each == Card(each.token, each.lots, each.debts)
     assert all(lot != Lot(Points(0)) for lot in each.lots.values())
 
@@ -94,7 +94,7 @@ def test_expiry_books_exactly_the_lots_past_their_date(before: Card, today: date
     assert {
         LotKey(each.issuer, each.issued_in, each.expires_on or NEVER, each.unit): each.points for each in postings
     } == {key: lot.points for key, lot in past.items()}
-    assert after.points_held == before.points_held - sum(lot.points for lot in past.values())
+    assert after.points_in_lots == before.points_in_lots - sum(lot.points for lot in past.values())
     assert after.first_expiry >= today
 
 
@@ -119,5 +119,5 @@ def test_a_copy_is_counted_anew_and_comes_out_the_same(each: Card) -> None:
 
 def test_a_card_without_points_never_expires() -> None:
     empty = Card(CardToken("C9"))
-    assert (empty.lots, empty.debts, empty.points_held, empty.first_expiry) == ({}, {}, 0, NEVER)
+    assert (empty.lots, empty.debts, empty.points_in_lots, empty.first_expiry) == ({}, {}, 0, NEVER)
     assert empty.points_available(NEVER) == 0
