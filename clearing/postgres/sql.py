@@ -20,7 +20,7 @@ class Execution(NamedTuple):
     parameters: tuple[str | int | bytes, ...]
     rows: int
     """How many rows it must touch."""
-    of_what: str
+    rows_of: str
     """What these rows are, in the plural."""
     otherwise: ClearingError | None = None
     """What it means if it touches more or fewer. None: that the tables are not as they were loaded."""
@@ -45,6 +45,6 @@ def execute(cursor: Cursor, statements: Iterable[Statement]) -> None:
 
 def _not_as_loaded(statement: Execution, rows_found: int) -> LogDamagedError:
     return LogDamagedError(
-        f"{statement.rows} {statement.of_what} were to be changed, and the database has {rows_found} of them. The "
+        f"{statement.rows} {statement.rows_of} were to be changed, and the database has {rows_found} of them. The "
         "tables have been changed by other means than this program: rebuild them from the log."
     )

@@ -1,4 +1,4 @@
-"""DSSE 1.0 envelopes: what exactly is signed, and checking who signed (design: contract)."""
+"""DSSE 1.0 envelopes: what exactly is signed, and checking who signed (docs/protocol.md)."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Operations(OperationsServicer):
         head = self._writer.head
         assert head is not None, "an alliance has a log"
         if self._constitution is None:
-            # Once: whoever is nobody may ask this as often as they like, and must not keep the database busy.
+            # Read once: this call takes no key, and anybody who repeats it must not keep the database busy.
             with translated_errors(), self._engine.connect() as connection:
                 founding = decode_entry(stored_leaf(connection, EntryIndex(0)))
             instruction = instruction_pb2.Instruction.FromString(founding.envelope.payload)
