@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -63,8 +63,12 @@ class Settlements(Protocol):
 class StoredSettlements:
     """Computes them in this process."""
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
-        self._settled = lru_cache(SETTLEMENTS_KEPT)(lambda window: settle_stored(engine, window))
+    def __init__(
+        self, engine: sqlalchemy.Engine, settle: Callable[[sqlalchemy.Engine, WindowId], Settlement] | None = None
+    ) -> None:
+        """Of the log in this database. ``settle`` is how a window is settled, in place of ``settle_stored``."""
+        settle = settle or settle_stored
+        self._settled = lru_cache(SETTLEMENTS_KEPT)(lambda window: settle(engine, window))
         self._proofs = lru_cache(PROOFS_KEPT)(self._prove)
         self._proposals = lru_cache(PROPOSALS_KEPT)(self._propose)
 

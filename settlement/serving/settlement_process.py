@@ -25,12 +25,14 @@ from clearing.postgres.database import open_engine
 from clearing.postgres.database_errors import DatabaseUnavailableError, message_of
 from clearing.runtime.helper_process import Answer, HelperLostError, HelperProcess
 from settlement.reports.files import StatementFormat
-from settlement.serving.from_store import StoredSettlements
+from settlement.serving.collection import collection_paused
+from settlement.serving.from_store import StoredSettlements, settle_stored
+from settlement.v1.statements import Settlement
 
 NICENESS: Final = 10
 """Added to the process's own (POSIX ``nice``): a tenth of what others get where all processors are busy."""
 GARBAGE_THRESHOLD: Final = 100_000
-"""Objects made before Python looks for cycles: a settlement makes millions, and none of them is in one."""
+"""Objects made before Python looks for cycles, where it does: a statement's workbook makes many, few of them in one."""
 PATIENCE_SECONDS: Final = 600.0
 """How long an answer may take before the process is taken to be frozen; the first one may have to sum the whole log."""
 QUESTIONS_MAX: Final = 16
@@ -140,7 +142,9 @@ def _settling(database_url: str, application_name: str) -> Answer:
         nonlocal settlements
         try:
             # Only now, since the database may be away for a while.
-            settlements = settlements or StoredSettlements(open_engine(database_url, application_name=application_name))
+            if settlements is None:
+                engine = open_engine(database_url, application_name=application_name)
+                settlements = StoredSettlements(engine, _settle_uncollected)
             match question.asked:
                 case _Asked.PROPOSAL:
                     return settlements.proposal(question.window)
@@ -154,6 +158,11 @@ def _settling(database_url: str, application_name: str) -> Answer:
             return SettlementFailedError(f"{question.window} cannot be settled: {_story(error)}")
 
     return lambda question: pickle.dumps(settled(pickle.loads(question)))  # noqa: S301 - from our own process
+
+
+def _settle_uncollected(engine: sqlalchemy.Engine, window: WindowId) -> Settlement:
+    with collection_paused():
+        return settle_stored(engine, window)
 
 
 def _story(error: Exception) -> str:

@@ -42,7 +42,12 @@ def amount_text(amount_minor: int, decimals: int) -> str:
 
 def exact_text(exact_minor: Decimal, decimals: int) -> str:
     """Exact minor units as major units: at least the currency's decimals, more only where they are not zero."""
-    whole, _, fraction = decimal_text(exact_minor).partition(".")
+    return major_text(decimal_text(exact_minor), decimals)
+
+
+def major_text(minor_text: str, decimals: int) -> str:
+    """The same of minor units that are written already, as by ``decimal_text``."""
+    whole, _, fraction = minor_text.partition(".")
     sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
     digits = digits.zfill(decimals + 1)
     major, minor = (digits[:-decimals], digits[-decimals:]) if decimals else (digits, "")

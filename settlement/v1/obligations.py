@@ -103,21 +103,34 @@ class _MonthPoints:
 def obligations(directory: Directory, flows: Iterable[Flow]) -> tuple[Obligation, ...]:
     """All obligations of a window's flows by the alliance's method, ordered by debtor and creditor."""
     by_pool = directory.constitution.settlement_method is SettlementMethod.POOL
-    months: defaultdict[Pair, defaultdict[_LineKey, _MonthPoints]] = defaultdict(lambda: defaultdict(_MonthPoints))
+    # One list a pair and nothing a month, which is summed when its pair's turn comes: pairs are many, and what is made
+    # for each of them at the same time does not fit in a processor's cache.
+    flows_of: defaultdict[Pair, list[Flow]] = defaultdict(list)
     for flow in flows:
         if flow.movement in REDEEMED:
             if flow.redeemer is None:
                 raise InconsistentFlowsError(f"{flow} is redeemed nowhere")
-            key = _LineKey(flow.issuer, flow.redeemer, flow.issued_in)
-            pair = (POOL if by_pool else flow.issuer, flow.redeemer)
-            months[pair][key].add(REDEEMED[flow.movement], flow.points)
+            flows_of[POOL if by_pool else flow.issuer, flow.redeemer].append(flow)
         if by_pool and flow.movement in ISSUANCE_CHARGED:
-            key = _LineKey(flow.issuer, None, flow.issued_in)
-            months[flow.issuer, POOL][key].add(ISSUANCE_CHARGED[flow.movement], flow.points)
-    return tuple(_obligation(directory, pair, months[pair]) for pair in sorted(months))
+            flows_of[flow.issuer, POOL].append(flow)
+    with exact_arithmetic():
+        return tuple(_obligation(directory, pair, _by_month(pair, flows_of[pair])) for pair in sorted(flows_of))
+
+
+def _by_month(pair: Pair, flows: Iterable[Flow]) -> Mapping[_LineKey, _MonthPoints]:
+    """A pair's points by month of issue: what is owed to the pool is the fee on issued points, all else redeemed."""
+    _, creditor = pair
+    is_fee = creditor == POOL
+    signs = ISSUANCE_CHARGED if is_fee else REDEEMED
+    months: defaultdict[_LineKey, _MonthPoints] = defaultdict(_MonthPoints)
+    for flow in flows:
+        key = _LineKey(flow.issuer, None if is_fee else flow.redeemer, flow.issued_in)
+        months[key].add(signs[flow.movement], flow.points)
+    return months
 
 
 def _obligation(directory: Directory, pair: Pair, months: Mapping[_LineKey, _MonthPoints]) -> Obligation:
+    """The pair's obligation; to be called with exact arithmetic."""
     debtor, creditor = pair
 
     def priced(key: _LineKey) -> tuple[MerchantId, MerchantId | None, Decimal]:
@@ -128,19 +141,16 @@ def _obligation(directory: Directory, pair: Pair, months: Mapping[_LineKey, _Mon
     in_order = sorted(months, key=lambda key: (key.issuer, key.redeemer or "", key.month))
     decimals = directory.constitution.currency_decimals
     lines = []
-    with exact_arithmetic():
-        for (issuer, redeemer, price), group in groupby(in_order, key=priced):
-            keys = list(group)
-            counted = sum(months[key].counted for key in keys)
-            taken_back = sum(months[key].taken_back for key in keys)
-            # Adding zero makes a negative zero positive.
-            exact = minor_from_major((counted - taken_back) * price, decimals) + 0
-            lines.append(
-                PricedPoints(issuer, redeemer, keys[0].month, keys[-1].month, price, counted, taken_back, exact)
-            )
-        exact_minor = sum((line.exact_minor for line in lines), Decimal(0))
-        amount_minor = round_half_even(exact_minor)
-        remainder_minor = exact_minor - amount_minor
+    for (issuer, redeemer, price), group in groupby(in_order, key=priced):
+        keys = list(group)
+        counted = sum(months[key].counted for key in keys)
+        taken_back = sum(months[key].taken_back for key in keys)
+        # Adding zero makes a negative zero positive.
+        exact = minor_from_major((counted - taken_back) * price, decimals) + 0
+        lines.append(PricedPoints(issuer, redeemer, keys[0].month, keys[-1].month, price, counted, taken_back, exact))
+    exact_minor = sum((line.exact_minor for line in lines), Decimal(0))
+    amount_minor = round_half_even(exact_minor)
+    remainder_minor = exact_minor - amount_minor
     points = sum(line.points for line in lines)
     return Obligation(debtor, creditor, points, exact_minor, amount_minor, remainder_minor, tuple(lines))
 

@@ -19,7 +19,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
 from clearing.model import MerchantId, Payment, SettlementMethod
-from settlement.v1.money import amount_text, decimal_text, exact_text
+from settlement.v1.money import amount_text, decimal_text, major_text
 from settlement.v1.netting import BilateralNet
 from settlement.v1.obligations import Obligation, PricedPoints
 from settlement.v1.points import IssuerPoints, OutstandingPoints, Redemption
@@ -29,6 +29,8 @@ JsonObject = dict[str, Any]
 _Value = TypeVar("_Value")
 
 _METHOD_NAMES = {SettlementMethod.ISSUER_PAYS: "issuer-pays", SettlementMethod.POOL: "pool"}
+
+_MONTH_CHARACTERS = len("2026-01")
 
 _text_of = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -151,7 +153,8 @@ def _amount(name: str, amount_minor: int, decimals: int) -> JsonObject:
 
 
 def _exact(name: str, exact_minor: Decimal, decimals: int) -> JsonObject:
-    return {name: exact_text(exact_minor, decimals), f"{name}_minor": decimal_text(exact_minor)}
+    minor_text = decimal_text(exact_minor)
+    return {name: major_text(minor_text, decimals), f"{name}_minor": minor_text}
 
 
 def _outstanding(points: OutstandingPoints) -> JsonObject:
@@ -230,8 +233,8 @@ def _line(line: PricedPoints, decimals: int) -> JsonObject:
     return {
         "issuer": line.issuer,
         "redeemer": line.redeemer,
-        "issued_from": f"{line.issued_from:%Y-%m}",
-        "issued_to": f"{line.issued_to:%Y-%m}",
+        "issued_from": line.issued_from.isoformat()[:_MONTH_CHARACTERS],
+        "issued_to": line.issued_to.isoformat()[:_MONTH_CHARACTERS],
         "price": decimal_text(line.price),
         "points_counted": line.points_counted,
         "points_taken_back": line.points_taken_back,
