@@ -87,7 +87,7 @@ def test_a_month_is_worked_without_the_command(connection: GatewayConnection, tm
         anna.require(opening("fuel", "fuel-1"))
     assert refused.value.decided.outcome is Outcome.UNKNOWN_MERCHANT
 
-    agreed = Terms("bakery", "cinema", "2026-01-02", "", "0.0085")
+    agreed = Terms("bakery", "cinema", "2026-02-01", "", "0.0085")
     anna.require(setting(agreed))
     assert list_terms(connection, anna.reader)[1:] == [agreed]
 
@@ -122,7 +122,8 @@ def test_a_month_is_worked_without_the_command(connection: GatewayConnection, tm
     assert proposed is not None
     assert owner_of(files[0][1]) is None
     proposed.require_alliance_statement(files[0][1])
-    assert b'"1.70"' in files[0][1]  # 200 points of the bakery at 0.0085
+    # 200 points of the bakery at the alliance's price: the pair's own holds for points issued from February on.
+    assert b'"1.80"' in files[0][1]
 
     seen: list[tuple[int, int]] = []
     exported = export_log(connection, auditor_key, tmp_path / "log", lambda done, total: seen.append((done, total)))

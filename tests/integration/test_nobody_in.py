@@ -149,7 +149,7 @@ def _called(call: Callable[..., Iterator[object]], request: Message, streams: bo
 
 def test_every_read_needs_a_token_of_a_registered_key(scene: Scene) -> None:
     reads = every_read(scene)
-    assert len(reads) == 16
+    assert len(reads) == 17
     for name, call in reads.items():
         for metadata, reason in (((), "BAD_TOKEN"), (scene.alliance.authorization(scene.stranger), "UNKNOWN_KEY")):
             heard = refusal(partial(call, metadata))
