@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -80,6 +81,10 @@ class Obligation:
     lines: tuple[PricedPoints, ...]
 
 
+_minor_price = lru_cache(maxsize=1024)(minor_from_major)
+"""A price in minor units a point: prices are few."""
+
+
 class _LineKey(NamedTuple):
     """What a month's points are summed by; in this order the months of one price come after each other."""
 
@@ -138,7 +143,7 @@ def _obligation(directory: Directory, pair: Pair, months: Mapping[_LineKey, _Mon
         return key.issuer, key.redeemer, price
 
     # Nothing is both issued and redeemed for the same pair, so the keys have redeemers all, or none has.
-    in_order = sorted(months, key=lambda key: (key.issuer, key.redeemer or "", key.month))
+    in_order = sorted(months)
     decimals = directory.constitution.currency_decimals
     lines = []
     for (issuer, redeemer, price), group in groupby(in_order, key=priced):
@@ -146,7 +151,7 @@ def _obligation(directory: Directory, pair: Pair, months: Mapping[_LineKey, _Mon
         counted = sum(months[key].counted for key in keys)
         taken_back = sum(months[key].taken_back for key in keys)
         # Adding zero makes a negative zero positive.
-        exact = minor_from_major((counted - taken_back) * price, decimals) + 0
+        exact = (counted - taken_back) * _minor_price(price, decimals) + 0
         lines.append(PricedPoints(issuer, redeemer, keys[0].month, keys[-1].month, price, counted, taken_back, exact))
     exact_minor = sum((line.exact_minor for line in lines), Decimal(0))
     amount_minor = round_half_even(exact_minor)

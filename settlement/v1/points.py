@@ -135,7 +135,10 @@ def moved_by_issuer(flows: Iterable[Flow]) -> dict[MerchantId, Counter[Movement]
     """The points each movement moved, for each issuer."""
     moved: dict[MerchantId, Counter[Movement]] = {}
     for flow in flows:
-        moved.setdefault(flow.issuer, Counter())[flow.movement] += flow.points
+        of_issuer = moved.get(flow.issuer)
+        if of_issuer is None:
+            of_issuer = moved[flow.issuer] = Counter()
+        of_issuer[flow.movement] += flow.points
     return moved
 
 
