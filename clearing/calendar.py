@@ -132,6 +132,11 @@ def next_window(window: WindowId) -> WindowId:
     return window_of_date(month_end(first_day(window)) + datetime.timedelta(days=1))
 
 
+def month_start(day: datetime.date) -> datetime.date:
+    """The first day of the month of ``day``."""
+    return day.replace(day=1)
+
+
 def month_end(day: datetime.date, months_later: int = 0) -> datetime.date:
     """The last day of the month so many months after the month of ``day``."""
     months = day.year * 12 + (day.month - 1) + months_later

@@ -55,7 +55,7 @@ class BatchRecord:
     tiles: Sequence[Tile]
     """New and grown ones."""
     unit: str
-    """What the postings and balances count; the alliance's."""
+    """What the balances of new cards count; the alliance's."""
     transactions: Mapping[tuple[MerchantId, Reference], RecordedTransaction]
     """The last state of each transaction the batch decided, and of each earlier one of which it took something back."""
     postings: Sequence[EntryPosting]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 
+from clearing.calendar import month_start
 from clearing.model import MerchantId, Points
 from clearing.rules.card import Card, LotKey
 from clearing.rules.movements import Movement, Posting, of_lot
@@ -59,7 +60,7 @@ def repay_from_lot(card: Card, lot: LotKey, points: int, today: datetime.date) -
         card = card.with_debt_added(creditor, -share).with_points_added(lot, -share)
         movement, redeemer = (Movement.EARN_REFUNDED, None) if creditor == lot.issuer else (Movement.BURN, creditor)
         postings.append(of_lot(card.token, movement, lot, share, redeemer))
-        reinstated_in = today.replace(day=1)
+        reinstated_in = month_start(today)
         postings.append(
             Posting(card.token, Movement.DEBT_REINSTATED, creditor, None, None, reinstated_in, Points(share), lot.unit)
         )

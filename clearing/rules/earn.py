@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from functools import lru_cache
 
-from clearing.calendar import month_end
+from clearing.calendar import month_end, month_start
 from clearing.model import POINTS_PER_CARD_MAX, MerchantId, Outcome, Points
 from clearing.rules.card import Card, LotKey, Taken
 from clearing.rules.debt import repay_from_earn
@@ -17,7 +17,7 @@ from clearing.rules.movements import Movement, Posting, of_lot
 @lru_cache(maxsize=4096)
 def lot_of_earn(issuer: MerchantId, earned_on: datetime.date, lot_lifetime_months: int, unit: str) -> LotKey:
     """The lot that points go into: it expires with the last day of the month so many months later."""
-    return LotKey(issuer, earned_on.replace(day=1), month_end(earned_on, lot_lifetime_months), unit)
+    return LotKey(issuer, month_start(earned_on), month_end(earned_on, lot_lifetime_months), unit)
 
 
 def earn(
@@ -31,7 +31,7 @@ def earn(
     left: int = points
     repayments: tuple[Posting, ...] = ()
     if card.debts:
-        card, left, repayments = repay_from_earn(card, issuer, points, today.replace(day=1), unit)
+        card, left, repayments = repay_from_earn(card, issuer, points, month_start(today), unit)
     if left == 0:
         return Effect(card, points, expiries + repayments)
     # What has expired, or repays a debt, takes no room on the card.

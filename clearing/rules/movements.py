@@ -77,8 +77,6 @@ class MovementRow(NamedTuple):
     credit: Account
     tally: Tally | None
     """None: it is no part of what the transaction moved for its customer."""
-    is_of_lot: bool
-    """Whether a lot is put into, taken out of, or was expired: then the posting says which."""
     pool_charge: int = 0
     """In the pool method, what each point adds to what its issuer pays for: 1, 0 or -1. Points that were spent or had
     expired return no fee when their earn is taken back: the pool has paid a redeemer for the spent ones, and an issuer
@@ -110,6 +108,11 @@ class MovementRow(NamedTuple):
         return self._debited(Account.DEBT)
 
     @property
+    def is_of_lot(self) -> bool:
+        """Whether a lot is put into, taken out of, or was expired: then the posting says which."""
+        return not {Account.CARD, Account.EXPIRED}.isdisjoint((self.debit, self.credit))
+
+    @property
     def has_redeemer(self) -> bool:
         """Whether it is redeemed, or given back, at a merchant that the posting names."""
         return Account.OWED in (self.debit, self.credit)
@@ -118,20 +121,18 @@ class MovementRow(NamedTuple):
         return (self.debit is account) - (self.credit is account)
 
 
-_LOT: Final = True
-_NO_LOT: Final = False
 MOVEMENTS: Final[Mapping[Movement, MovementRow]] = MappingProxyType(
     {
-        Movement.EARN: MovementRow(Account.ISSUED, Account.CARD, Tally.EARNED, _LOT, pool_charge=1),
-        Movement.BURN: MovementRow(Account.CARD, Account.OWED, Tally.BURNED, _LOT),
-        Movement.EARN_REFUNDED: MovementRow(Account.CARD, Account.ISSUED, Tally.TAKEN_BACK, _LOT, pool_charge=-1),
-        Movement.BURN_REFUNDED: MovementRow(Account.OWED, Account.CARD, Tally.GIVEN_BACK, _LOT),
-        Movement.EXPIRY: MovementRow(Account.CARD, Account.EXPIRED, None, _LOT),
-        Movement.EXPIRY_REVERSED: MovementRow(Account.EXPIRED, Account.ISSUED, Tally.TAKEN_BACK, _LOT),
-        Movement.DEBT_INCURRED: MovementRow(Account.DEBT, Account.ISSUED, Tally.TAKEN_BACK, _NO_LOT),
-        Movement.EARN_TO_DEBT: MovementRow(Account.ISSUED, Account.DEBT, Tally.EARNED, _NO_LOT),
-        Movement.EARN_TO_CREDITOR: MovementRow(Account.ISSUED, Account.OWED, Tally.EARNED, _NO_LOT, pool_charge=1),
-        Movement.DEBT_REINSTATED: MovementRow(Account.ISSUED, Account.DEBT, None, _NO_LOT),
+        Movement.EARN: MovementRow(Account.ISSUED, Account.CARD, Tally.EARNED, pool_charge=1),
+        Movement.BURN: MovementRow(Account.CARD, Account.OWED, Tally.BURNED),
+        Movement.EARN_REFUNDED: MovementRow(Account.CARD, Account.ISSUED, Tally.TAKEN_BACK, pool_charge=-1),
+        Movement.BURN_REFUNDED: MovementRow(Account.OWED, Account.CARD, Tally.GIVEN_BACK),
+        Movement.EXPIRY: MovementRow(Account.CARD, Account.EXPIRED, None),
+        Movement.EXPIRY_REVERSED: MovementRow(Account.EXPIRED, Account.ISSUED, Tally.TAKEN_BACK),
+        Movement.DEBT_INCURRED: MovementRow(Account.DEBT, Account.ISSUED, Tally.TAKEN_BACK),
+        Movement.EARN_TO_DEBT: MovementRow(Account.ISSUED, Account.DEBT, Tally.EARNED),
+        Movement.EARN_TO_CREDITOR: MovementRow(Account.ISSUED, Account.OWED, Tally.EARNED, pool_charge=1),
+        Movement.DEBT_REINSTATED: MovementRow(Account.ISSUED, Account.DEBT, None),
     }
 )
 """What each movement means. A new one is a member of ``Movement``, a row here, and its tests."""

@@ -61,16 +61,6 @@ class AlreadyDecided:
 
 def decide_presentment(
     directory: Directory, ledger: Ledger, presentment: Presentment, accepted_at: Instant, entry_index: EntryIndex
-) -> PresentmentDecision | AlreadyDecided:
-    """Decide every transaction in order, unless all were decided before. Reads its arguments only."""
-    decided_before = entry_that_decided_all(ledger, presentment)
-    if decided_before is not None:
-        return AlreadyDecided(decided_before)
-    return decide_new_presentment(directory, ledger, presentment, accepted_at, entry_index)
-
-
-def decide_new_presentment(
-    directory: Directory, ledger: Ledger, presentment: Presentment, accepted_at: Instant, entry_index: EntryIndex
 ) -> PresentmentDecision:
     """Decide every transaction in order, one at least being new. ``ledger.apply`` makes the changes hold."""
     attempt = _Attempt(directory, ledger, presentment.merchant, accepted_at, entry_index)

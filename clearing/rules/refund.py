@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+from clearing.calendar import month_start
 from clearing.model import POINTS_PER_CARD_MAX, CardToken, MerchantId, Outcome, Points, TransactionKind
 from clearing.rules.card import Card, Lot, LotKey, Taken
 from clearing.rules.debt import repay_from_lot
@@ -62,7 +63,7 @@ def _take_back_earn(
     Other issuers' points on the card repay that at once, as they would if they came a moment later: otherwise the order
     of earns and refunds would decide whether a customer may spend points while owing others.
     """
-    issuer, month = original.merchant, original.decided_on.replace(day=1)
+    issuer, month = original.merchant, month_start(original.decided_on)
     # An earn that repaid the card's debts in whole went into no lot.
     earned_into = original.lots[0].lot if original.lots else None
     postings: list[Posting] = []

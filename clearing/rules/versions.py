@@ -35,7 +35,7 @@ from clearing.rules.case import InstructionDecision, SettlementOf
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.ledger import Ledger
-from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_new_presentment
+from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_presentment
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ RULES: Final[dict[int, Rules]] = {
         require_current_presentment=require_current_presentment,
         require_instructor=require_instructor,
         require_current_instruction=require_current_instruction,
-        decide_presentment=decide_new_presentment,
+        decide_presentment=decide_presentment,
         decide_instruction=decide_instruction,
         decide_founding=decide_founding,
     ),

@@ -48,7 +48,7 @@ from clearing.rules.case import InstructionDecision
 from clearing.rules.directory import Directory
 from clearing.rules.instruction import decide_instruction
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
-from clearing.rules.presentment import PresentmentDecision, decide_presentment
+from clearing.rules.presentment import decide_presentment, entry_that_decided_all
 from tests.zones import calendar_of, offsets_of
 
 BAKERY, CINEMA, GARAGE = MerchantId("bakery"), MerchantId("cinema"), MerchantId("garage")
@@ -180,9 +180,9 @@ class StoredAlliance:
         for message in messages:
             index = EntryIndex(size + len(entries))
             if isinstance(message, Presentment):
-                presented = decide_presentment(directory, ledger, message, self.now, index)
-                if not isinstance(presented, PresentmentDecision):
+                if entry_that_decided_all(ledger, message) is not None:
                     continue
+                presented = decide_presentment(directory, ledger, message, self.now, index)
                 changes = presented.changes
                 outcomes.extend(result.outcome for result in presented.results)
             else:

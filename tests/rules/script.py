@@ -85,7 +85,7 @@ from clearing.rules.instruction import decide_founding, decide_instruction
 from clearing.rules.invariants import Books, violations
 from clearing.rules.ledger import Ledger, LedgerChanges, RecordedInstruction
 from clearing.rules.movements import Account, Posting
-from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_presentment
+from clearing.rules.presentment import AlreadyDecided, PresentmentDecision, decide_presentment, entry_that_decided_all
 from tests.zones import offsets_of
 
 ORIGIN = "alliance.example/log"
@@ -216,14 +216,20 @@ class World:
         """Decide one presentment and make it hold."""
         presentment = Presentment(ORIGIN, MerchantId(merchant), self.now, atomic, tuple(transactions))
         before = copy.deepcopy((self.directory, self.ledger))
-        decision = decide_presentment(self.directory, self.ledger, presentment, self.now, self.index)
-        assert decide_presentment(self.directory, self.ledger, presentment, self.now, self.index) == decision
+        decision = self._decided_presentment(presentment)
+        assert self._decided_presentment(presentment) == decision
         assert (self.directory, self.ledger) == before, "deciding changes nothing"
         for each in transactions:
             self.presented.setdefault((merchant, each.reference), each)
         if isinstance(decision, PresentmentDecision):
             self._record(decision.changes)
         return decision
+
+    def _decided_presentment(self, presentment: Presentment) -> PresentmentDecision | AlreadyDecided:
+        decided_before = entry_that_decided_all(self.ledger, presentment)
+        if decided_before is not None:
+            return AlreadyDecided(decided_before)
+        return decide_presentment(self.directory, self.ledger, presentment, self.now, self.index)
 
     def _decided(self, order: Instruction, signers: tuple[KeyId, ...]) -> InstructionDecision | AlreadyDecided:
         return decide_instruction(self.directory, self.ledger, order, self.now, self.index, signers, self.settlement_of)
